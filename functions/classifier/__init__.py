@@ -1,0 +1,1 @@
+"""What runs in Lambda: S3 images in, TensorFlow Lite predictions out."""

@@ -1,0 +1,158 @@
+"""The Lambda function's handler: event in, batch response out.
+
+- SQS: a partial batch response names the messages to deliver again (AWS Lambda Developer Guide, "Reporting batch item
+  failures"); everything else in the batch is done with.
+- S3, EventBridge: a summary; what failed for now is raised after all other images are done, and Lambda retries.
+- direct: the image's result document.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from classifier.errors import BucketlensError, FatalError, StorageUnavailable
+from classifier.events import Batch, Source, parse
+from classifier.loader import BundleLoader
+from classifier.pipeline import IN_FLIGHT, Deadline, Outcome, Pipeline, Status
+from classifier.serving import ServedModel
+from classifier.settings import Settings
+from classifier.store import Store, clients
+
+MODEL_CACHE = Path("/tmp/bucketlens-models")  # noqa: S108 - the only folder Lambda lets a function write to
+
+logger = Logger(service="bucketlens")
+metrics = Metrics(namespace="Bucketlens", service="classifier")
+
+
+class Context(Protocol):
+    """The part of Lambda's context object that is used."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+class Application:
+    """Everything that lives as long as the process: clients, model, threads."""
+
+    def __init__(self, settings: Settings, model: ServedModel, pipeline: Pipeline) -> None:
+        self._settings = settings
+        self._model = model
+        self._pipeline = pipeline
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the settings and load the model.
+
+        Raises:
+            ConfigError, ModelUnavailable, ModelIntegrityError, ModelIncompatibleError
+        """
+        settings = Settings.from_environment(environment)
+        logger.setLevel(settings.log_level)
+        s3, dynamodb = clients(settings.endpoint_url, connections=IN_FLIGHT)
+        model = ServedModel(
+            BundleLoader(settings.model_uri, s3, MODEL_CACHE),
+            workers=settings.workers,
+            golden_test=settings.golden_test,
+            clock=time.monotonic,
+        )
+        manifest = model.model.manifest
+        logger.info("model loaded", model=manifest.name, version=manifest.version, labels=len(manifest.labels))
+        return cls(settings, model, Pipeline(Store(s3, dynamodb, settings.table_name), settings))
+
+    def handle(self, event: Any, context: Context) -> dict[str, Any]:
+        """Classify what the event names and answer in the form its source expects.
+
+        Raises:
+            UserError: the event is of no known shape.
+            TransientError: images of an S3, EventBridge or direct event are left over; Lambda is to retry.
+            FatalError: nothing in this batch can be right.
+        """
+        batch = parse(event, self._settings.input_prefix)
+        if (refreshed := self._model.refresh()) is not None:
+            logger.info("model refreshed", version=refreshed.version, kept_because=refreshed.kept_because)
+        deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
+        outcomes = self._pipeline.run(batch.images, self._model.model, context.aws_request_id, deadline)
+        _report(batch, outcomes)
+        return _answer(batch, outcomes)
+
+
+_application: Application | None = None
+try:
+    # At import, because Lambda's initialisation has a whole CPU whatever the function's memory.
+    _application = Application.from_environment(os.environ)
+except BucketlensError as error:
+    logger.warning("not ready at cold start; tried again with the first event", code=error.code, reason=str(error))
+
+
+def handler(event: Any, context: Context) -> dict[str, Any]:
+    """Lambda's entry point."""
+    global _application
+    logger.append_keys(request_id=context.aws_request_id)
+    try:
+        if _application is None:
+            _application = Application.from_environment(os.environ)
+        return _application.handle(event, context)
+    except BucketlensError as error:
+        metrics.add_metric("FatalErrors", MetricUnit.Count, int(isinstance(error, FatalError)))
+        logger.error("batch failed", code=error.code, reason=str(error))
+        raise
+    finally:
+        metrics.flush_metrics()
+
+
+def _answer(batch: Batch, outcomes: list[Outcome]) -> dict[str, Any]:
+    if batch.source is Source.SQS:
+        again = {outcome.image.message_id for outcome in outcomes if outcome.status.to_be_retried}
+        again |= batch.unreadable.keys()
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(filter(None, again))]}
+    left = [outcome for outcome in outcomes if outcome.status.to_be_retried]
+    if left:
+        first = next((outcome.error for outcome in left if outcome.error), None)
+        raise first or StorageUnavailable(f"{len(left)} of {len(outcomes)} images did not fit before the deadline")
+    if batch.source is Source.DIRECT:
+        return _document(outcomes[0]) if outcomes else {"status": "skipped", "reason": str(next(iter(batch.skipped)))}
+    return {
+        "images": [_document(outcome) for outcome in outcomes],
+        "skipped": {str(reason): count for reason, count in batch.skipped.items()},
+    }
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    if outcome.result is not None:
+        return outcome.result.to_document()
+    return {"status": str(outcome.status), "image": {"bucket": outcome.image.bucket, "key": outcome.image.key}}
+
+
+def _report(batch: Batch, outcomes: list[Outcome]) -> None:
+    counts = Counter(outcome.status for outcome in outcomes)
+    for status in Status:
+        metrics.add_metric(f"Images{status.capitalize()}", MetricUnit.Count, counts[status])
+    metrics.add_metric("EventsSkipped", MetricUnit.Count, batch.skipped.total())
+    for stage in ("fetch", "decode", "predict"):
+        for outcome in outcomes:
+            if outcome.result is not None and stage in outcome.result.timing_ms:
+                metrics.add_metric(
+                    f"{stage.capitalize()}Time", MetricUnit.Milliseconds, outcome.result.timing_ms[stage]
+                )
+    for outcome in outcomes:
+        if outcome.error is not None:
+            logger.warning("image failed", image=outcome.image.uri, code=outcome.error.code, reason=str(outcome.error))
+        elif outcome.result is not None and outcome.result.error is not None:
+            logger.info("image rejected", image=outcome.image.uri, code=outcome.result.error.code)
+    for message_id, reason in batch.unreadable.items():
+        logger.error("message holds no event", message_id=message_id, reason=reason)
+    logger.info(
+        "batch done",
+        source=batch.source,
+        images={str(status): count for status, count in counts.items()},
+        skipped={str(reason): count for reason, count in batch.skipped.items()},
+    )

@@ -1,0 +1,319 @@
+"""The model bundle: what a published model is, as data. Pure, no I/O.
+
+``models/<version>/`` is immutable and holds ``model.tflite``, ``manifest.json``, ``golden/`` and ``report.html``;
+``models/current.json`` is the pointer to the live version. ``model_build`` writes these, the function reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+from classifier.errors import ConfigError, ModelIncompatibleError, ModelIntegrityError
+from classifier.imaging import ResizePolicy
+
+SCHEMA_VERSION = "1"
+MANIFEST_NAME = "manifest.json"
+POINTER_NAME = "current.json"
+MODEL_NAME = "model.tflite"
+GOLDEN_NAME = "golden/golden.json"
+REPORT_NAME = "report.html"
+
+VERSION_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_S3_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<path>.*))?", re.DOTALL)
+_FILE_NAME = re.compile(r"(?!\.)[\w.+ -]+(?:/(?!\.)[\w.+ -]+)*")
+_DTYPES = ("uint8", "int8", "float32")
+_OUTPUT_KINDS = ("softmax", "logits")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and lower-case hexadecimal sha256 of one file of a bundle."""
+
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        return cls(len(data), hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantization: ``real = scale * (stored - zero_point)`` (TensorFlow Lite 8-bit quantization spec)."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Per-channel value scaling outside the graph: ``x = (rgb - mean) / std``, in units of 0..255."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The model's input, of shape (1, height, width, 3)."""
+
+    height: int
+    width: int
+    dtype: str
+    quantization: Quantization | None = None
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """The model's output, of shape (1, labels). ``temperature`` calibrates: softmax(logits / temperature)."""
+
+    kind: str
+    dtype: str
+    quantization: Quantization | None = None
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything the function must know to serve the model, and everything a reader should know to trust it."""
+
+    name: str
+    version: str
+    created_at: str
+    files: dict[str, FileEntry]
+    labels: tuple[str, ...]
+    input: InputSpec
+    resize: ResizePolicy
+    scaling: Scaling | None
+    output: OutputSpec
+    review_threshold: float
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
+    minimum_interpreter: dict[str, str] = field(default_factory=dict)
+    schema_version: str = SCHEMA_VERSION
+
+    @property
+    def model(self) -> FileEntry:
+        return self.files[MODEL_NAME]
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Parse and check ``manifest.json``.
+
+        Raises:
+            ModelIntegrityError: it is not a manifest, or one with parts missing or wrong.
+            ModelIncompatibleError: it is of a schema version this code does not know.
+        """
+        document = _json_object(data, MANIFEST_NAME)
+        if document.get("schema_version") != SCHEMA_VERSION:
+            raise ModelIncompatibleError(
+                f"{MANIFEST_NAME} has schema version {document.get('schema_version')!r}; this code reads"
+                f" {SCHEMA_VERSION!r}. Publish the model with this release of Bucketlens, or update the function"
+            )
+        manifest = _parsed(MANIFEST_NAME, lambda: cls._from_document(document))
+        manifest._check()
+        return manifest
+
+    @classmethod
+    def _from_document(cls, document: dict[str, Any]) -> Self:
+        scaling = document["scaling"]
+        return cls(
+            name=str(document["name"]),
+            version=str(document["version"]),
+            created_at=str(document["created_at"]),
+            files={
+                str(name): FileEntry(int(entry["size_bytes"]), str(entry["sha256"]))
+                for name, entry in document["files"].items()
+            },
+            labels=tuple(str(label) for label in document["labels"]),
+            input=InputSpec(
+                height=int(document["input"]["height"]),
+                width=int(document["input"]["width"]),
+                dtype=str(document["input"]["dtype"]),
+                quantization=_quantization(document["input"].get("quantization")),
+            ),
+            resize=ResizePolicy(document["resize"]),
+            scaling=None if scaling is None else Scaling(_triple(scaling["mean"]), _triple(scaling["std"])),
+            output=OutputSpec(
+                kind=str(document["output"]["kind"]),
+                dtype=str(document["output"]["dtype"]),
+                quantization=_quantization(document["output"].get("quantization")),
+                temperature=float(document["output"].get("temperature", 1.0)),
+            ),
+            review_threshold=float(document["review_threshold"]),
+            metrics=dict(document.get("metrics", {})),
+            training=dict(document.get("training", {})),
+            dataset=dict(document.get("dataset", {})),
+            libraries=dict(document.get("libraries", {})),
+            minimum_interpreter=dict(document.get("minimum_interpreter", {})),
+        )
+
+    def _check(self) -> None:
+        problems = [
+            (not VERSION_PATTERN.fullmatch(self.version), f"version {self.version!r} is not of the form of a version"),
+            (MODEL_NAME not in self.files, f"it does not list {MODEL_NAME}"),
+            # Names become paths below the cache folder and keys below the version's prefix, and must stay there.
+            (not all(map(_FILE_NAME.fullmatch, self.files)), "a file's name leads out of the bundle"),
+            (not self.labels, "it has no labels"),
+            (self.input.dtype not in _DTYPES, f"input dtype {self.input.dtype!r} is none of {', '.join(_DTYPES)}"),
+            (not (self.input.height > 0 and self.input.width > 0), "the input has no size"),
+            (self.output.dtype not in _DTYPES, f"output dtype {self.output.dtype!r} is none of {', '.join(_DTYPES)}"),
+            (self.output.kind not in _OUTPUT_KINDS, f"output kind {self.output.kind!r} is unknown"),
+            (not 0 < self.output.temperature < math.inf, "the temperature is not a positive number"),
+            (not 0 <= self.review_threshold <= 1, "the review threshold is not between 0 and 1"),
+            (self.scaling is not None and not all(self.scaling.std), "the scaling divides by zero"),
+        ]
+        for wrong, what in problems:
+            if wrong:
+                raise ModelIntegrityError(f"{MANIFEST_NAME} cannot be used: {what}")
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """``current.json``: which version is live, and the sha256 of its manifest."""
+
+    version: str
+    manifest_sha256: str
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(asdict(self)) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Raises ModelIntegrityError for anything but a pointer."""
+        document = _json_object(data, POINTER_NAME)
+        pointer = _parsed(POINTER_NAME, lambda: cls(str(document["version"]), str(document["manifest_sha256"])))
+        if not VERSION_PATTERN.fullmatch(pointer.version):
+            raise ModelIntegrityError(f"{POINTER_NAME} names {pointer.version!r}, which is not a version")
+        return pointer
+
+
+@dataclass(frozen=True)
+class GoldenPhoto:
+    """A photo of the bundle and the probabilities, in label order, that it had when the bundle was packaged."""
+
+    file: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """``golden/golden.json``: photos that prove that this machine computes what the build machine computed.
+
+    ``tolerance`` is the largest absolute difference allowed in any one probability.
+    """
+
+    tolerance: float
+    photos: tuple[GoldenPhoto, ...]
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Raises ModelIntegrityError for anything but a golden set."""
+        document = _json_object(data, GOLDEN_NAME)
+        return _parsed(
+            GOLDEN_NAME,
+            lambda: cls(
+                tolerance=float(document["tolerance"]),
+                photos=tuple(
+                    GoldenPhoto(str(photo["file"]), tuple(float(p) for p in photo["probabilities"]))
+                    for photo in document["photos"]
+                ),
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class ModelUri:
+    """Where bundles lie: ``s3://bucket/models/`` (follow the pointer) or ``s3://bucket/models/<version>/`` (pinned)."""
+
+    bucket: str
+    prefix: str
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ConfigError when ``text`` is not such a URI."""
+        match = _S3_URI.fullmatch(text.strip())
+        if match is None:
+            raise ConfigError(
+                f"{text!r} is not a model location; give s3://bucket/models/ or s3://bucket/models/VERSION/"
+            )
+        parts = [part for part in (match["path"] or "").split("/") if part]
+        version = parts.pop() if parts and VERSION_PATTERN.fullmatch(parts[-1]) else None
+        return cls(match["bucket"], "".join(f"{part}/" for part in parts), version)
+
+    def key(self, version: str, name: str) -> str:
+        """The object key of file ``name`` of ``version``."""
+        return f"{self.prefix}{version}/{name}"
+
+    @property
+    def pointer_key(self) -> str:
+        return f"{self.prefix}{POINTER_NAME}"
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}" + (f"{self.version}/" if self.version else "")
+
+
+def version_id(created: datetime, model: bytes) -> str:
+    """A version that sorts by time and names its content: ``20261120T101500Z-5d313724``.
+
+    Args:
+        created: an aware time.
+        model: the content of ``model.tflite``.
+    """
+    return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{hashlib.sha256(model).hexdigest()[:8]}"
+
+
+def verify(name: str, data: bytes, expected: FileEntry) -> bytes:
+    """Return ``data`` if it is the published content of file ``name``.
+
+    Raises:
+        ModelIntegrityError: its size or sha256 is another.
+    """
+    actual = FileEntry.of(data)
+    if actual != expected:
+        raise ModelIntegrityError(
+            f"{name} is not what was published: {actual.size_bytes} bytes, sha256 {actual.sha256[:12]}...;"
+            f" expected {expected.size_bytes} bytes, sha256 {expected.sha256[:12]}.... Publish the bundle again"
+        )
+    return data
+
+
+def _json_object(data: bytes, name: str) -> dict[str, Any]:
+    document = _parsed(name, lambda: json.loads(data))
+    if not isinstance(document, dict):
+        raise ModelIntegrityError(f"{name} is not a JSON object")
+    return document
+
+
+def _parsed(name: str, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelIntegrityError(f"{name} cannot be read: {type(error).__name__} {error}") from error
+
+
+def _quantization(document: dict[str, Any] | None) -> Quantization | None:
+    return None if document is None else Quantization(float(document["scale"]), int(document["zero_point"]))
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue

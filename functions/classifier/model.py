@@ -1,0 +1,270 @@
+"""A TensorFlow Lite classifier: uint8 RGB tensor in, calibrated probabilities out. The one import of an interpreter."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.bundle import GoldenSet, InputSpec, Manifest, OutputSpec, Quantization
+from classifier.errors import ImageRejected, ModelIncompatibleError
+from classifier.imaging import decode
+
+try:
+    from ai_edge_litert.interpreter import Interpreter
+
+    _LIBRARY = "ai-edge-litert"
+except ImportError:
+    from tflite_runtime.interpreter import Interpreter
+
+    _LIBRARY = "tflite-runtime"
+
+_INTEGER_RANGE = {"uint8": (0, 255), "int8": (-128, 127)}
+_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class InterpreterFacts:
+    """Which interpreter serves: its distribution's name and version."""
+
+    library: str
+    version: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a ``.tflite`` file says of itself. Input shape is (1, height, width, 3), output shape (1, outputs)."""
+
+    height: int
+    width: int
+    input_dtype: str
+    input_quantization: Quantization | None
+    outputs: int
+    output_dtype: str
+    output_quantization: Quantization | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label and its calibrated probability in [0, 1]."""
+
+    label: str
+    confidence: float
+
+
+def interpreter_facts() -> InterpreterFacts:
+    return InterpreterFacts(_LIBRARY, importlib.metadata.version(_LIBRARY))
+
+
+def inspect(content: bytes) -> ModelFacts:
+    """Read input and output of a ``.tflite`` classifier.
+
+    Raises:
+        ModelIncompatibleError: the interpreter refuses the file, or it is not an image classifier.
+    """
+    return _facts(_interpreter(content))
+
+
+class Model:
+    """A loaded and verified classifier; safe to call from as many threads as it has interpreters.
+
+    One interpreter serves one thread and uses one thread itself: two of its threads on a busy machine cost up to
+    60 times the latency of one (measured), and batches gain nothing over single images.
+    """
+
+    def __init__(self, manifest: Manifest, interpreters: list[Any]) -> None:
+        self.manifest = manifest
+        self._interpreters: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for interpreter in interpreters:
+            self._interpreters.put(interpreter)
+        self._input_table = input_table(manifest)
+
+    @classmethod
+    def load(cls, content: bytes | Path, manifest: Manifest, *, interpreters: int = 1) -> Self:
+        """Load a model and run it once.
+
+        Args:
+            content: the verified ``model.tflite``, or where it lies.
+            manifest: the bundle's manifest, which the file must agree with.
+            interpreters: how many threads may call :meth:`predict` at once without waiting.
+
+        Raises:
+            ModelIncompatibleError: the interpreter refuses the file, or the file and the manifest disagree.
+        """
+        loaded = [_interpreter(content, (manifest.input.height, manifest.input.width)) for _ in range(interpreters)]
+        _check_agreement(_facts(loaded[0]), manifest)
+        model = cls(manifest, loaded)
+        blank = np.zeros((manifest.input.height, manifest.input.width, _CHANNELS), np.uint8)
+        for _ in loaded:
+            model.predict(blank)
+        return model
+
+    def predict(self, tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Calibrated probabilities of one image.
+
+        Args:
+            tensor: uint8, (height, width, 3), RGB, as :func:`classifier.imaging.decode` makes it.
+
+        Returns:
+            float32, (labels,), each in [0, 1].
+
+        Raises:
+            ModelIncompatibleError: the interpreter fails on this model.
+        """
+        values = self._input_table[tensor, np.arange(_CHANNELS)][np.newaxis]
+        interpreter = self._interpreters.get()
+        try:
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
+            interpreter.invoke()
+            stored = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+        except (RuntimeError, ValueError) as error:
+            raise ModelIncompatibleError(f"{_LIBRARY} fails to run the model: {error}") from error
+        finally:
+            self._interpreters.put(interpreter)
+        return probabilities(stored, self.manifest.output)
+
+    def check_golden(self, golden: GoldenSet, read: Callable[[str], bytes]) -> None:
+        """Prove that decoding and prediction give here what they gave on the build machine.
+
+        Args:
+            golden: the bundle's golden set.
+            read: content of a file of the bundle by its name.
+
+        Raises:
+            ModelIncompatibleError: names the photo that differs and by how much.
+        """
+        spec = self.manifest.input
+        for photo in golden.photos:
+            try:
+                image = decode(read(photo.file), height=spec.height, width=spec.width, policy=self.manifest.resize)
+            except ImageRejected as error:
+                raise ModelIncompatibleError(f"golden photo {photo.file} cannot be decoded: {error}") from error
+            expected = np.asarray(photo.probabilities, np.float32)
+            if expected.shape != (len(self.manifest.labels),):
+                raise ModelIncompatibleError(
+                    f"golden photo {photo.file} has {expected.size} probabilities, not {len(self.manifest.labels)}"
+                )
+            difference = float(np.abs(self.predict(image.tensor) - expected).max())
+            if not difference <= golden.tolerance:
+                raise ModelIncompatibleError(
+                    f"golden photo {photo.file} differs by {difference:.4f} from its published probabilities"
+                    f" (allowed: {golden.tolerance}): this interpreter or decoder does not compute what was proven"
+                )
+
+
+def top_k(probabilities: NDArray[np.float32], labels: tuple[str, ...], k: int) -> list[Prediction]:
+    """The ``k`` best labels, best first; equal confidences in label order."""
+    order = np.argsort(-probabilities, kind="stable")[:k]
+    return [Prediction(labels[index], float(probabilities[index])) for index in order]
+
+
+def input_table(manifest: Manifest) -> NDArray[Any]:
+    """What each pixel value becomes, (256, 3), in the input's dtype.
+
+    Scaling takes a pixel to the real value the graph was trained on (without scaling the pixel itself, 0 to 255);
+    quantization stores it: ``round(real / scale) + zero_point``, clipped to the dtype's range.
+    """
+    real = np.repeat(np.arange(256, dtype=np.float64)[:, np.newaxis], _CHANNELS, axis=1)
+    if manifest.scaling is not None:
+        real = (real - manifest.scaling.mean) / manifest.scaling.std
+    spec: InputSpec = manifest.input
+    if spec.dtype not in _INTEGER_RANGE:
+        return real.astype(np.float32)
+    if spec.quantization is not None:
+        real = real / spec.quantization.scale + spec.quantization.zero_point
+    return np.clip(np.rint(real), *_INTEGER_RANGE[spec.dtype]).astype(spec.dtype)
+
+
+def probabilities(stored: NDArray[Any], output: OutputSpec) -> NDArray[np.float32]:
+    """Dequantized and calibrated output.
+
+    Args:
+        stored: (labels,), in the output's dtype.
+        output: kind, quantization and temperature.
+
+    Returns:
+        float32, (labels,), in [0, 1]. Temperature scaling follows Guo et al., "On Calibration of Modern Neural
+        Networks" (2017); a softmax output is brought back to logits by the logarithm, which softmax undoes.
+    """
+    values: NDArray[np.float64] = stored.astype(np.float64)
+    if output.quantization is not None:
+        values = (values - output.quantization.zero_point) * output.quantization.scale
+    if output.kind == "softmax" and output.temperature == 1.0:
+        return np.clip(values, 0.0, 1.0).astype(np.float32)
+    logits = np.log(np.clip(values, 1e-12, 1.0)) if output.kind == "softmax" else values
+    scaled = logits / output.temperature
+    powers = np.exp(scaled - scaled.max())
+    calibrated: NDArray[np.float32] = (powers / powers.sum()).astype(np.float32)
+    return calibrated
+
+
+def _interpreter(content: bytes | Path, size: tuple[int, int] | None = None) -> Any:
+    source: dict[str, Any] = {"model_path": str(content)} if isinstance(content, Path) else {"model_content": content}
+    try:
+        interpreter = Interpreter(num_threads=1, **source)
+        inputs = interpreter.get_input_details()
+        if size is not None and len(inputs) == 1 and -1 in inputs[0]["shape_signature"]:
+            interpreter.resize_tensor_input(inputs[0]["index"], (1, *size, _CHANNELS), strict=True)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError, TypeError) as error:
+        facts = interpreter_facts()
+        reason = " ".join(str(error).split())
+        raise ModelIncompatibleError(f"{facts.library} {facts.version} cannot load the model: {reason}") from error
+    return interpreter
+
+
+def _facts(interpreter: Any) -> ModelFacts:
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelIncompatibleError(
+            f"the model has {len(inputs)} inputs and {len(outputs)} outputs; an image classifier has one of each"
+        )
+    shape = tuple(int(n) for n in inputs[0]["shape"])
+    if len(shape) != 4 or shape[0] != 1 or shape[3] != _CHANNELS:
+        raise ModelIncompatibleError(f"the model's input has shape {shape}, not (1, height, width, {_CHANNELS})")
+    output_shape = tuple(int(n) for n in outputs[0]["shape"])
+    if len(output_shape) != 2 or output_shape[0] != 1:
+        raise ModelIncompatibleError(f"the model's output has shape {output_shape}, not (1, labels)")
+    return ModelFacts(
+        height=shape[1],
+        width=shape[2],
+        input_dtype=np.dtype(inputs[0]["dtype"]).name,
+        input_quantization=_quantization(inputs[0]),
+        outputs=output_shape[1],
+        output_dtype=np.dtype(outputs[0]["dtype"]).name,
+        output_quantization=_quantization(outputs[0]),
+    )
+
+
+def _quantization(details: dict[str, Any]) -> Quantization | None:
+    scale, zero_point = details["quantization"]
+    return Quantization(float(scale), int(zero_point)) if scale else None
+
+
+def _check_agreement(facts: ModelFacts, manifest: Manifest) -> None:
+    compared = [
+        ("input height", facts.height, manifest.input.height),
+        ("input width", facts.width, manifest.input.width),
+        ("input dtype", facts.input_dtype, manifest.input.dtype),
+        ("input quantization", facts.input_quantization, manifest.input.quantization),
+        ("number of outputs", facts.outputs, len(manifest.labels)),
+        ("output dtype", facts.output_dtype, manifest.output.dtype),
+        ("output quantization", facts.output_quantization, manifest.output.quantization),
+    ]
+    for what, actual, stated in compared:
+        if not _same(actual, stated):
+            raise ModelIncompatibleError(f"the model's {what} is {actual}, its manifest says {stated}")
+
+
+def _same(actual: Any, stated: Any) -> bool:
+    if isinstance(actual, Quantization) and isinstance(stated, Quantization):
+        # The manifest holds the decimal text of what the file holds as float32.
+        return actual.zero_point == stated.zero_point and math.isclose(actual.scale, stated.scale, rel_tol=1e-6)
+    return bool(actual == stated)

@@ -1,0 +1,142 @@
+"""A result as the world sees it: the JSON document (schema version 1) and the DynamoDB item."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from classifier.model import Prediction
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+SCHEMA_VERSION = "1"
+_DIGITS = 4
+
+
+class Status(StrEnum):
+    CLASSIFIED = "classified"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """The image a result speaks of; what is not known of a rejected one is None."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    etag: str | None = None
+    size_bytes: int | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A permanent error: a code of the contract and one line for a person."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one image: ``top`` (best first) of a classified one, or ``error`` of a rejected one."""
+
+    image: ImageFacts
+    model: ModelFacts
+    classified_at: str
+    request_id: str
+    top: tuple[Prediction, ...] = ()
+    needs_review: bool = False
+    error: Rejection | None = None
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def status(self) -> Status:
+        return Status.CLASSIFIED if self.error is None else Status.REJECTED
+
+    @property
+    def image_uri(self) -> str:
+        return f"s3://{self.image.bucket}/{self.image.key}"
+
+    def to_document(self) -> dict[str, Any]:
+        """The result document, fields in the contract's order."""
+        document: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "status": str(self.status),
+            "image": asdict(self.image),
+        }
+        if self.error is None:
+            top = [{"label": p.label, "confidence": round(p.confidence, _DIGITS)} for p in self.top]
+            document["prediction"] = {**top[0], "needs_review": self.needs_review, "top": top}
+        else:
+            document["error"] = asdict(self.error)
+        document["model"] = asdict(self.model)
+        document["timing_ms"] = {stage: round(value, 2) for stage, value in self.timing_ms.items()}
+        document["classified_at"] = self.classified_at
+        document["request_id"] = self.request_id
+        return document
+
+    def to_line(self) -> bytes:
+        """The document as one line of UTF-8 JSON with a final newline, as Athena and jq read it."""
+        return (json.dumps(self.to_document(), ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+
+    def to_item(self, *, sequencer: str | None, output_uri: str | None) -> dict[str, AttributeValueTypeDef]:
+        """The table's item in DynamoDB's attribute-value form; what does not apply is left out."""
+        best = self.top[0] if self.top else None
+        attention = "rejected" if self.error else "review" if self.needs_review else None
+        attributes: dict[str, AttributeValueTypeDef | None] = {
+            "image_uri": _string(self.image_uri),
+            "status": _string(self.status),
+            "label": _string(best.label if best else None),
+            "confidence": _number(best.confidence) if best else None,
+            "top": {"L": [_prediction(p) for p in self.top]} if self.top else None,
+            "needs_review": {"BOOL": self.needs_review},
+            "attention": _string(attention),
+            "error_code": _string(self.error.code if self.error else None),
+            "error_message": _string(self.error.message if self.error else None),
+            "model_name": _string(self.model.name),
+            "model_version": _string(self.model.version),
+            "model_sha256": _string(self.model.sha256),
+            "etag": _string(self.image.etag),
+            "version_id": _string(self.image.version_id),
+            "sequencer": _string(sequencer),
+            "size_bytes": None if self.image.size_bytes is None else {"N": str(self.image.size_bytes)},
+            "classified_at": _string(self.classified_at),
+            "output_uri": _string(output_uri),
+            "request_id": _string(self.request_id),
+        }
+        return {name: value for name, value in attributes.items() if value is not None}
+
+
+def timestamp(moment: datetime) -> str:
+    """``2026-11-20T12:00:00.123Z``: UTC to the millisecond, so that text sorts by time."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _prediction(prediction: Prediction) -> AttributeValueTypeDef:
+    return {"M": {"label": {"S": prediction.label}, "confidence": _number(prediction.confidence)}}
+
+
+def _number(value: float) -> AttributeValueTypeDef:
+    # Decimal from the rounded text: DynamoDB numbers are decimal, and a float's binary tail is no information.
+    return {"N": str(Decimal(f"{value:.{_DIGITS}f}"))}
+
+
+def _string(value: str | None) -> AttributeValueTypeDef | None:
+    return {"S": str(value)} if value else None

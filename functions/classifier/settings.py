@@ -1,0 +1,142 @@
+"""The environment of the function as one typed object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from classifier.bundle import ModelUri
+from classifier.errors import ConfigError
+from classifier.imaging import Limits
+
+# Lambda gives one vCPU per 1,769 MB of memory (AWS Lambda Developer Guide, "Configure Lambda function memory").
+_MEGABYTES_PER_VCPU = 1769
+
+
+class OutputMode(StrEnum):
+    """Where result documents go: one object an image, or one JSON Lines object a batch."""
+
+    IMAGE = "image"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the function; names and defaults are those of its environment variables.
+
+    Attributes:
+        output_bucket: None writes next to the image, into its own bucket.
+        review_threshold: None takes the manifest's.
+        endpoint_url: None is AWS.
+        workers: images decoded and classified at the same time, one for each vCPU of the function's memory.
+    """
+
+    model_uri: ModelUri
+    table_name: str
+    input_prefix: str
+    output_prefix: str
+    output_bucket: str | None
+    top_k: int
+    review_threshold: float | None
+    limits: Limits
+    output_mode: OutputMode
+    golden_test: bool
+    log_level: str
+    endpoint_url: str | None
+    workers: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check the environment; an empty variable counts as not set.
+
+        Raises:
+            ConfigError: names the variable, its value and what it must be.
+        """
+        read = _Reader(environment)
+        settings = cls(
+            model_uri=ModelUri.parse(read.text("MODEL_URI")),
+            table_name=read.text("TABLE_NAME"),
+            input_prefix=read.prefix("INPUT_PREFIX", "incoming/"),
+            output_prefix=read.prefix("OUTPUT_PREFIX", "predictions/"),
+            output_bucket=read.text("OUTPUT_BUCKET", "") or None,
+            top_k=read.integer("TOP_K", 5, low=1),
+            review_threshold=read.probability("REVIEW_THRESHOLD"),
+            limits=Limits(
+                max_bytes=read.integer("MAX_IMAGE_BYTES", Limits.max_bytes, low=1),
+                max_pixels=read.integer("MAX_IMAGE_PIXELS", Limits.max_pixels, low=1),
+            ),
+            output_mode=OutputMode(read.choice("OUTPUT_MODE", OutputMode.IMAGE, tuple(OutputMode))),
+            golden_test=read.choice("GOLDEN_TEST", "false", ("true", "false")) == "true",
+            log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+            endpoint_url=read.text("AWS_ENDPOINT_URL", "") or None,
+            workers=max(1, read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0, low=0) // _MEGABYTES_PER_VCPU),
+        )
+        if settings.output_bucket is None and settings.output_prefix.startswith(settings.input_prefix):
+            raise ConfigError(
+                f"OUTPUT_PREFIX {settings.output_prefix!r} lies inside INPUT_PREFIX {settings.input_prefix!r}: every"
+                " result would be classified again, without end. Choose prefixes apart, or another OUTPUT_BUCKET"
+            )
+        return settings
+
+    def output_bucket_for(self, image_bucket: str) -> str:
+        """The bucket of an image's result.
+
+        Raises:
+            ConfigError: it is the image's own, and results would arrive as new images.
+        """
+        bucket = self.output_bucket or image_bucket
+        if bucket == image_bucket and self.output_prefix.startswith(self.input_prefix):
+            raise ConfigError(
+                f"results for s3://{image_bucket}/{self.input_prefix} would be written to"
+                f" s3://{bucket}/{self.output_prefix}, inside the input: choose another OUTPUT_PREFIX or OUTPUT_BUCKET"
+            )
+        return bucket
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._environment.get(name, "").strip() or default
+        if value is None:
+            raise ConfigError(f"the environment variable {name} is not set")
+        return value
+
+    def prefix(self, name: str, default: str) -> str:
+        # An explicit empty prefix is the whole bucket, so here empty is a value.
+        value = self._environment.get(name, default)
+        if value and (not value.endswith("/") or value.startswith("/")):
+            raise ConfigError(f"{name} is {value!r}; a prefix ends with / and does not begin with it")
+        return value
+
+    def integer(self, name: str, default: int, *, low: int) -> int:
+        text = self.text(name, str(default))
+        try:
+            value = int(text)
+        except ValueError:
+            raise ConfigError(f"{name} is {text!r}, not a whole number") from None
+        if value < low:
+            raise ConfigError(f"{name} is {value}; the least is {low}")
+        return value
+
+    def probability(self, name: str) -> float | None:
+        text = self.text(name, "")
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{name} is {text!r}, not a number between 0 and 1")
+        return value
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        value = self.text(name, default)
+        if value not in choices:
+            raise ConfigError(f"{name} is {value!r}, none of {', '.join(choices)}")
+        return value

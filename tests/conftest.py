@@ -1,0 +1,89 @@
+"""Fixtures that suites share: AWS endpoints over HTTP, and the folder of real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+ROOT = Path(__file__).parent.parent
+BUCKET = "bucketlens-123456789012-us-east-1"
+TABLE = "bucketlens-predictions"
+
+os.environ.update(
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_REGION="us-east-1",
+    AWS_EC2_METADATA_DISABLED="true",
+)
+for variable in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+    os.environ.pop(variable, None)
+
+
+@dataclass(frozen=True)
+class Aws:
+    """A fresh account behind HTTP endpoints, with a bucket and a table as the template describes them."""
+
+    endpoint_url: str
+    s3: Any
+    dynamodb: Any
+
+    def item(self, key: str, bucket: str = BUCKET) -> dict[str, Any] | None:
+        found = self.dynamodb.get_item(TableName=TABLE, Key={"image_uri": {"S": f"s3://{bucket}/{key}"}})
+        return found.get("Item")
+
+    def keys(self, prefix: str = "predictions/", bucket: str = BUCKET) -> list[str]:
+        listed = self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
+        return [entry["Key"] for entry in listed.get("Contents", [])]
+
+    def read(self, key: str, bucket: str = BUCKET) -> bytes:
+        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def put(self, key: str, data: bytes, bucket: str = BUCKET) -> None:
+        self.s3.put_object(Bucket=bucket, Key=key, Body=data)
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def aws(moto_url: str) -> Iterator[Aws]:
+    session = boto3.session.Session()
+    s3 = session.client("s3", endpoint_url=moto_url)
+    dynamodb = session.client("dynamodb", endpoint_url=moto_url)
+    s3.create_bucket(Bucket=BUCKET)
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "image_uri", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "image_uri", "AttributeType": "S"}],
+    )
+    yield Aws(moto_url, s3, dynamodb)
+    import urllib.request
+
+    request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")
+    urllib.request.urlopen(request, timeout=10).close()
+    s3.close()
+    dynamodb.close()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real photos, models and broken files; never part of the repository."""
+    folder = os.environ.get("BUCKETLENS_DATA")
+    if not folder:
+        pytest.skip("BUCKETLENS_DATA is not set: it names the folder of real photos and models")
+    return Path(folder).resolve()

@@ -1,0 +1,91 @@
+"""Bundles around the fixture models. ``python -m tests.support.bundles`` writes ``tests/fixtures/bundle`` anew."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from classifier.bundle import (
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    MODEL_NAME,
+    REPORT_NAME,
+    FileEntry,
+    GoldenPhoto,
+    GoldenSet,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    Pointer,
+    version_id,
+)
+from classifier.imaging import ResizePolicy, decode
+from classifier.model import Model, inspect
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+LABELS = ("red", "green", "blue")
+CREATED = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
+GOLDEN = ("red.png", "green.jpg")
+
+
+def model_bytes(name: str) -> bytes:
+    return (FIXTURES / "models" / f"{name}.tflite").read_bytes()
+
+
+def manifest_for(name: str = "uint8_quantized", created: datetime = CREATED, **changes: Any) -> Manifest:
+    """The manifest of a fixture model."""
+    content = model_bytes(name)
+    facts = inspect(content)
+    manifest = Manifest(
+        name="colours",
+        version=version_id(created, content),
+        created_at=created.isoformat(),
+        files={MODEL_NAME: FileEntry.of(content)},
+        labels=LABELS,
+        input=InputSpec(facts.height, facts.width, facts.input_dtype, facts.input_quantization),
+        resize=ResizePolicy.STRETCH,
+        scaling=None,
+        output=OutputSpec("logits" if "logits" in name else "softmax", facts.output_dtype, facts.output_quantization),
+        review_threshold=0.5,
+    )
+    return replace(manifest, **changes)
+
+
+def bundle_files(name: str = "uint8_quantized", created: datetime = CREATED, **changes: Any) -> dict[str, bytes]:
+    """Every file of a bundle, by name."""
+    manifest = manifest_for(name, created, **changes)
+    model = Model.load(model_bytes(name), manifest)
+    files = {MODEL_NAME: model_bytes(name), REPORT_NAME: b"<!doctype html><title>colours</title>\n"}
+    photos = []
+    for photo in GOLDEN:
+        data = (FIXTURES / "images" / photo).read_bytes()
+        tensor = decode(data, height=manifest.input.height, width=manifest.input.width, policy=manifest.resize).tensor
+        files[f"golden/{photo}"] = data
+        probabilities = tuple(round(float(p), 6) for p in model.predict(tensor))
+        photos.append(GoldenPhoto(f"golden/{photo}", probabilities))
+    files[GOLDEN_NAME] = GoldenSet(0.02, tuple(photos)).to_bytes()
+    listed = replace(manifest, files={name: FileEntry.of(data) for name, data in sorted(files.items())})
+    return {**files, MANIFEST_NAME: listed.to_bytes()}
+
+
+def publish(s3: Any, bucket: str, files: dict[str, bytes], prefix: str = "models/", *, promote: bool = True) -> str:
+    """Put a bundle's files where the function looks for them."""
+    version = Manifest.from_bytes(files[MANIFEST_NAME]).version
+    for name, data in files.items():
+        s3.put_object(Bucket=bucket, Key=f"{prefix}{version}/{name}", Body=data)
+    if promote:
+        pointer = Pointer(version, hashlib.sha256(files[MANIFEST_NAME]).hexdigest())
+        s3.put_object(Bucket=bucket, Key=f"{prefix}current.json", Body=pointer.to_bytes())
+    return version
+
+
+if __name__ == "__main__":
+    folder = FIXTURES / "bundle"
+    shutil.rmtree(folder, ignore_errors=True)
+    for file_name, content in bundle_files().items():
+        (folder / file_name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file_name).write_bytes(content)
