@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,10 @@ os.environ.update(
 )
 for variable in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
     os.environ.pop(variable, None)
+
+
+# One line a request would bury what a failed test says.
+logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,6 @@ def aws(moto_url: str) -> Iterator[Aws]:
         AttributeDefinitions=[{"AttributeName": "image_uri", "AttributeType": "S"}],
     )
     yield Aws(moto_url, s3, dynamodb)
-    import urllib.request
-
     request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")
     urllib.request.urlopen(request, timeout=10).close()
     s3.close()

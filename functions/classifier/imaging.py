@@ -171,7 +171,9 @@ def sniff(data: bytes) -> str | None:
 
 
 def _decode_opened(image: Image.Image, format_name: str, height: int, width: int, policy: ResizePolicy) -> DecodedImage:
-    sideways = _orientation(image) in _SIDEWAYS
+    # Pillow turns a TIFF itself while it loads, and gives its turned size from the start.
+    orientation = 1 if format_name == "TIFF" else _orientation(image)
+    sideways = orientation in _SIDEWAYS
     shown_width, shown_height = (image.height, image.width) if sideways else image.size
     # All geometry happens in the stored orientation, on the model's rectangle turned with it: turning 224 x 224
     # pixels after the resize is free, turning the original is not.
@@ -179,15 +181,12 @@ def _decode_opened(image: Image.Image, format_name: str, height: int, width: int
     whole = _scaled_size(image.size, target, policy)
     image.draft(None, (_DRAFT_MARGIN * whole[0], _DRAFT_MARGIN * whole[1]))
     image.load()
-
-    # Pillow turns a TIFF while loading it and clears the tag, so the tag is read again.
-    orientation = _orientation(image)
-    if sideways and orientation not in _SIDEWAYS:
-        target = (width, height)
     resized = _resize(_resizable(image), target, policy)
     rgb = _over_white(resized)
     if orientation in _TRANSPOSE:
         rgb = rgb.transpose(_TRANSPOSE[orientation])
+    if policy is ResizePolicy.PAD:
+        rgb = _centred(rgb, (width, height))
     tensor = np.asarray(rgb, dtype=np.uint8)
     return DecodedImage(tensor, format_name, shown_width, shown_height)
 
@@ -221,9 +220,12 @@ def _resize(image: Image.Image, target: tuple[int, int], policy: ResizePolicy) -
         left, top = (image.width - box_width) / 2, (image.height - box_height) / 2
         box = (max(0.0, left), max(0.0, top), min(image.width, left + box_width), min(image.height, top + box_height))
         return image.resize(target, bilinear, box=box)
-    inner = _scaled_size(image.size, target, policy)
-    canvas = Image.new("RGB", target)
-    canvas.paste(_over_white(image.resize(inner, bilinear)), ((target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2))
+    return image.resize(_scaled_size(image.size, target, policy), bilinear)
+
+
+def _centred(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    canvas = Image.new("RGB", size)
+    canvas.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
     return canvas
 
 

@@ -158,5 +158,5 @@ def _entry(manifest: Manifest, name: str) -> FileEntry:
 
 def _reason(error: Any) -> str:
     if isinstance(error, ClientError):
-        return f"{error.response['Error']['Code']} {error.response['Error'].get('Message', '')}".strip()
+        return f"{error.response['Error']['Code']} {error.response['Error'].get('Message', '')}".strip(" .")
     return " ".join(str(error).split())

@@ -1,0 +1,325 @@
+"""The handler as Lambda calls it: every event file, partial batches, cold start, promotion while running."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classifier.bundle import ModelUri
+from classifier.errors import (
+    ConfigError,
+    ModelIncompatibleError,
+    ModelIntegrityError,
+    ModelUnavailable,
+    StorageUnavailable,
+    UserError,
+)
+from classifier.loader import BundleLoader
+from classifier.serving import ServedModel
+from tests.conftest import BUCKET, ROOT, TABLE, Aws
+from tests.support.bundles import CREATED, FIXTURES, bundle_files, publish
+from tests.support.clients import Interposed, client_error
+from tests.support.images import png
+
+EVENTS = sorted(path for path in (ROOT / "events").glob("*.json") if not path.name.startswith("env."))
+EXPECTED = {
+    "direct": {"green.jpg": "green"},
+    "eventbridge-object-created": {"blue.webp": "blue"},
+    "s3-put": {"red.png": "red"},
+    "s3-test-event": {},
+    "sqs-s3-batch": {
+        "red.png": "red",
+        "green.jpg": "green",
+        "grüne wiese + himmel.jpg": "green",
+        "truncated.jpg": "image.corrupt",
+    },
+}
+
+
+@dataclass
+class Context:
+    aws_request_id: str = "request-1"
+    remaining_ms: int = 60_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+Handler = Callable[[Any, Context], dict[str, Any]]
+
+
+@pytest.fixture
+def start(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Handler]:
+    """Starts the function anew, as a cold start does: its module is imported under an environment."""
+
+    def cold_start(**environment: str) -> Handler:
+        defaults = {
+            "MODEL_URI": f"s3://{BUCKET}/models/",
+            "TABLE_NAME": TABLE,
+            "AWS_ENDPOINT_URL": aws.endpoint_url,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+        }
+        for name, value in {**defaults, **environment}.items():
+            monkeypatch.setenv(name, value)
+        sys.modules.pop("classifier.app", None)
+        handler: Handler = importlib.import_module("classifier.app").handler
+        return handler
+
+    return cold_start
+
+
+def logged(caplog: pytest.LogCaptureFixture, message: str) -> list[Any]:
+    return [record for record in caplog.records if record.getMessage() == message]
+
+
+def sqs(*bodies: Any) -> dict[str, Any]:
+    records = [
+        {
+            "eventSource": "aws:sqs",
+            "messageId": f"m{index}",
+            "body": body if isinstance(body, str) else json.dumps(body),
+        }
+        for index, body in enumerate(bodies)
+    ]
+    return {"Records": records}
+
+
+def notification(key: str, sequencer: str = "0A") -> dict[str, Any]:
+    stored = {"bucket": {"name": BUCKET}, "object": {"key": key, "sequencer": sequencer}}
+    return {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": stored}]}
+
+
+def test_every_event_file_is_known() -> None:
+    assert {path.stem for path in EVENTS} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("golden_test", ["true", "false"])
+@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+def test_every_event_file_runs(aws: Aws, start: Callable[..., Handler], path: Path, golden_test: str) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    for image in (FIXTURES / "images").iterdir():
+        aws.put(f"incoming/{image.name}", image.read_bytes())
+    answer = start(GOLDEN_TEST=golden_test)(json.loads(path.read_text(encoding="utf-8")), Context())
+    expected = EXPECTED[path.stem]
+    assert set(aws.keys()) == {f"predictions/{name}.json" for name in expected}
+    for name, outcome in expected.items():
+        document = json.loads(aws.read(f"predictions/{name}.json"))
+        item = aws.item(f"incoming/{name}")
+        assert item is not None
+        assert item["output_uri"]["S"] == f"s3://{BUCKET}/predictions/{name}.json"
+        assert document["request_id"] == item["request_id"]["S"] == "request-1"
+        if outcome.startswith("image."):
+            assert document["error"]["code"] == item["error_code"]["S"] == outcome
+        else:
+            assert document["prediction"]["label"] == item["label"]["S"] == outcome
+    if path.stem.startswith("sqs"):
+        assert answer == {"batchItemFailures": []}
+    elif path.stem == "direct":
+        assert answer == json.loads(aws.read("predictions/green.jpg.json"))
+    else:
+        assert len(answer["images"]) == len(expected)
+
+
+def test_a_partial_batch_names_exactly_the_messages_to_deliver_again(
+    aws: Aws, start: Callable[..., Handler], caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    aws.put("incoming/a.png", png("red"))
+    unreachable = notification("incoming/x.png")
+    unreachable["Records"][0]["s3"]["bucket"]["name"] = "no-such-bucket"
+    answer = start()(
+        sqs(
+            notification("incoming/a.png"),
+            unreachable,
+            "not json",
+            {"Event": "s3:TestEvent"},
+            notification("incoming/gone.png"),
+            notification("elsewhere/a.png"),
+        ),
+        Context(),
+    )
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]}
+    (done,) = logged(caplog, "batch done")
+    assert done.images == {"classified": 1, "failed": 1, "rejected": 1}
+    assert done.skipped == {"test_event": 1, "outside_input_prefix": 1}
+
+
+def test_a_message_with_several_records_fails_if_one_of_them_does(aws: Aws, start: Callable[..., Handler]) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    aws.put("incoming/a.png", png("red"))
+    both = notification("incoming/a.png")
+    both["Records"] += notification("incoming/b.png")["Records"]
+    both["Records"][1]["s3"]["bucket"]["name"] = "no-such-bucket"
+    assert start()(sqs(both), Context()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert aws.keys() == ["predictions/a.png.json"]
+
+
+def test_a_direct_s3_event_raises_after_the_other_images_are_done(aws: Aws, start: Callable[..., Handler]) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    aws.put("incoming/a.png", png("red"))
+    event = notification("incoming/b.png")
+    event["Records"][0]["s3"]["bucket"]["name"] = "no-such-bucket"
+    event["Records"] += notification("incoming/a.png")["Records"]
+    with pytest.raises(StorageUnavailable, match="no-such-bucket"):
+        start()(event, Context())
+    assert aws.keys() == ["predictions/a.png.json"]
+
+
+def test_images_left_at_the_deadline_go_back(aws: Aws, start: Callable[..., Handler]) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    aws.put("incoming/a.png", png("red"))
+    handler = start()
+
+    class Late(Context):
+        answers = iter([60_000, 1])
+
+        def get_remaining_time_in_millis(self) -> int:
+            return next(self.answers)
+
+    assert handler(sqs(notification("incoming/a.png")), Late()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    Late.answers = iter([60_000, 1])
+    with pytest.raises(StorageUnavailable, match="1 of 1 images did not fit before the deadline"):
+        handler(notification("incoming/a.png"), Late())
+
+
+def test_skipped_and_unknown_direct_events(aws: Aws, start: Callable[..., Handler]) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    handler = start()
+    assert handler({"bucket": BUCKET, "key": "x.png"}, Context()) == {
+        "status": "skipped",
+        "reason": "outside_input_prefix",
+    }
+    with pytest.raises(UserError, match="the event is none of"):
+        handler({"hello": "world"}, Context())
+
+
+def test_a_model_that_is_not_there_yet_is_found_by_a_later_event(
+    aws: Aws, start: Callable[..., Handler], caplog: pytest.LogCaptureFixture
+) -> None:
+    aws.put("incoming/a.png", png("red"))
+    handler = start()
+    (warning,) = logged(caplog, "not ready at cold start; tried again with the first event")
+    assert warning.code == "model.unavailable"
+    with pytest.raises(ModelUnavailable, match="bucketlens model publish"):
+        handler(sqs(notification("incoming/a.png")), Context())
+    publish(aws.s3, BUCKET, bundle_files())
+    assert handler(sqs(notification("incoming/a.png")), Context()) == {"batchItemFailures": []}
+
+
+@pytest.mark.parametrize(
+    ("environment", "error"),
+    [({"OUTPUT_PREFIX": "incoming/out/"}, ConfigError), ({"TABLE_NAME": ""}, ConfigError)],
+)
+def test_a_wrong_configuration_fails_the_batch(
+    aws: Aws, start: Callable[..., Handler], environment: dict[str, str], error: type[Exception]
+) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    with pytest.raises(error):
+        start(**environment)(sqs(notification("incoming/a.png")), Context())
+
+
+def test_a_tampered_model_or_manifest_is_never_loaded(aws: Aws, start: Callable[..., Handler]) -> None:
+    version = publish(aws.s3, BUCKET, bundle_files())
+    for name in ("model.tflite", "manifest.json"):
+        key = f"models/{version}/{name}"
+        good = aws.read(key)
+        aws.put(key, good[:-3] + b" \n}" if name == "manifest.json" else good[:-1] + b"\xff")
+        loader = BundleLoader(ModelUri.parse(f"s3://{BUCKET}/models/"), aws.s3, ROOT / "no-such-folder" / "cache")
+        with pytest.raises(ModelIntegrityError, match="published"):
+            loader.load()
+        aws.put(key, good)
+
+
+def served(aws: Aws, cache: Path, clock: Callable[[], float], s3: Any = None, uri: str = "") -> ServedModel:
+    loader = BundleLoader(ModelUri.parse(uri or f"s3://{BUCKET}/models/"), s3 or aws.s3, cache)
+    return ServedModel(loader, workers=1, golden_test=True, clock=clock)
+
+
+def test_a_cached_model_is_verified_and_not_fetched_again(aws: Aws, tmp_path: Path) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    fetched: list[str] = []
+    counting = Interposed(aws.s3, "get_object", lambda arguments: fetched.append(arguments["Key"]))
+    for expected in (1, 1, 2):
+        served(aws, tmp_path, time.monotonic, counting)
+        assert sum(key.endswith("model.tflite") for key in fetched) == expected
+        if expected == 1 and len(fetched) > 6:
+            (cached,) = tmp_path.glob("*.tflite")
+            cached.write_bytes(b"tampered")
+    assert [path.suffix for path in tmp_path.iterdir()] == [".tflite"]
+
+
+def test_a_promoted_model_is_noticed_within_a_minute_between_batches(aws: Aws, tmp_path: Path) -> None:
+    now = [0.0]
+    first = publish(aws.s3, BUCKET, bundle_files())
+    model = served(aws, tmp_path, lambda: now[0])
+    second = publish(aws.s3, BUCKET, bundle_files("float32_softmax", CREATED + timedelta(hours=1)))
+    assert model.refresh() is None
+    assert model.model.manifest.version == first
+    now[0] = 61
+    refreshed = model.refresh()
+    assert refreshed is not None
+    assert refreshed.version == model.model.manifest.version == second
+    now[0] = 130
+    assert model.refresh() is None, "the pointer has not moved since"
+
+
+def test_a_pinned_model_follows_nothing(aws: Aws, tmp_path: Path) -> None:
+    now = [0.0]
+    first = publish(aws.s3, BUCKET, bundle_files())
+    model = served(aws, tmp_path, lambda: now[0], uri=f"s3://{BUCKET}/models/{first}/")
+    publish(aws.s3, BUCKET, bundle_files("float32_softmax", CREATED + timedelta(hours=1)))
+    now[0] = 1000
+    assert model.refresh() is None
+    assert model.model.manifest.version == first
+
+
+def test_while_s3_is_silent_the_loaded_model_goes_on_serving(aws: Aws, tmp_path: Path) -> None:
+    now, silent = [0.0], [False]
+
+    def before(_: dict[str, Any]) -> None:
+        if silent[0]:
+            raise client_error("InternalError", 500)
+
+    first = publish(aws.s3, BUCKET, bundle_files())
+    model = served(aws, tmp_path, lambda: now[0], Interposed(aws.s3, "get_object", before))
+    silent[0], now[0] = True, 61
+    refreshed = model.refresh()
+    assert refreshed is not None
+    assert refreshed.version == first
+    assert refreshed.kept_because is not None
+    assert "current.json" in refreshed.kept_because
+
+
+def test_a_promoted_model_that_is_damaged_fails_the_batch(aws: Aws, tmp_path: Path) -> None:
+    now = [0.0]
+    publish(aws.s3, BUCKET, bundle_files())
+    model = served(aws, tmp_path, lambda: now[0])
+    second = publish(aws.s3, BUCKET, bundle_files("float32_softmax", CREATED + timedelta(hours=1)))
+    aws.put(f"models/{second}/model.tflite", b"tampered")
+    now[0] = 61
+    for _ in range(2):
+        with pytest.raises(ModelIntegrityError):
+            model.refresh()
+
+
+def test_a_golden_photo_that_comes_out_differently_stops_the_cold_start(aws: Aws, tmp_path: Path) -> None:
+    files = bundle_files()
+    golden = json.loads(files["golden/golden.json"])
+    golden["photos"][0]["probabilities"] = [0.1, 0.2, 0.7]
+    from classifier.bundle import FileEntry, Manifest
+
+    changed = json.dumps(golden).encode()
+    manifest = Manifest.from_bytes(files["manifest.json"])
+    manifest.files["golden/golden.json"] = FileEntry.of(changed)
+    publish(aws.s3, BUCKET, {**files, "golden/golden.json": changed, "manifest.json": manifest.to_bytes()})
+    with pytest.raises(ModelIncompatibleError, match=r"golden/red\.png differs"):
+        served(aws, tmp_path, time.monotonic)

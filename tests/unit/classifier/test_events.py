@@ -1,0 +1,127 @@
+"""Every event shape becomes image references, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifier.errors import UserError
+from classifier.events import ImageRef, Skip, Source, comparable, parse
+
+KEYS = st.text(min_size=1, max_size=40).filter(lambda text: not text.endswith("/") and text.isprintable())
+HEX = st.text("0123456789ABCDEF", min_size=1, max_size=20)
+
+
+def s3_event(*keys: str, name: str = "ObjectCreated:Put", **stored: Any) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "eventSource": "aws:s3",
+                "eventVersion": "2.9",
+                "eventName": name,
+                "s3": {"bucket": {"name": "photos"}, "object": {"key": quote_plus(key), "sequencer": "0A", **stored}},
+            }
+            for key in keys
+        ]
+    }
+
+
+def sqs_event(*bodies: Any) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "eventSource": "aws:sqs",
+                "messageId": f"m{index}",
+                "body": body if isinstance(body, str) else json.dumps(body),
+            }
+            for index, body in enumerate(bodies)
+        ]
+    }
+
+
+def eventbridge_event(key: str, **changes: Any) -> dict[str, Any]:
+    stored = {"key": key, "sequencer": "0a", "version-id": "v1"}
+    detail = {"bucket": {"name": "photos"}, "object": stored}
+    return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail, **changes}
+
+
+@given(key=KEYS)
+def test_a_key_survives_every_way_it_can_come(key: str) -> None:
+    key = f"in/{key}"
+    notification = s3_event(key)
+    shapes = [
+        (notification, Source.S3),
+        (sqs_event(notification), Source.SQS),
+        (sqs_event({"Type": "Notification", "Message": json.dumps(notification)}), Source.SQS),
+        (eventbridge_event(key), Source.EVENTBRIDGE),
+        (sqs_event(eventbridge_event(key)), Source.SQS),
+        ({"bucket": "photos", "key": key}, Source.DIRECT),
+    ]
+    for event, source in shapes:
+        batch = parse(event, "in/")
+        assert batch.source is source
+        assert [(image.bucket, image.key) for image in batch.images] == [("photos", key)]
+        assert not batch.skipped
+
+
+def test_fields_are_carried() -> None:
+    (image,) = parse(s3_event("in/a b+c.jpg", versionId="v2", sequencer="0055AED6DCD90281E500"), "in/").images
+    assert image == ImageRef("photos", "in/a b+c.jpg", version_id="v2", sequencer="0055AED6DCD90281E5")
+    (image,) = parse(eventbridge_event("in/a%20b.jpg"), "in/").images
+    assert image == ImageRef("photos", "in/a%20b.jpg", version_id="v1", sequencer="0A")
+    (image,) = parse(s3_event("in/x", versionId="null"), "in/").images
+    assert image.version_id is None
+
+
+def test_a_message_may_carry_several_records_and_each_knows_its_message() -> None:
+    batch = parse(sqs_event(s3_event("in/a", "in/b"), s3_event("in/c")), "in/")
+    assert [(image.key, image.message_id) for image in batch.images] == [("in/a", "m0"), ("in/b", "m0"), ("in/c", "m1")]
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "photos"}, Skip.TEST_EVENT),
+        (s3_event("in/a", name="ObjectRemoved:Delete"), Skip.NOT_CREATED),
+        (eventbridge_event("in/a", **{"detail-type": "Object Deleted"}), Skip.NOT_CREATED),
+        (s3_event("elsewhere/a"), Skip.OUTSIDE_INPUT_PREFIX),
+        ({"bucket": "photos", "key": "inside/a"}, Skip.OUTSIDE_INPUT_PREFIX),
+        (s3_event("in/folder/"), Skip.FOLDER_MARKER),
+    ],
+)
+def test_events_that_are_not_for_us_are_skipped_and_counted(event: dict[str, Any], reason: Skip) -> None:
+    for shape in (event, sqs_event(event)) if "bucket" not in event else (event,):
+        batch = parse(shape, "in/")
+        assert batch.images == []
+        assert batch.skipped == {reason: 1}
+        assert batch.unreadable == {}
+
+
+@pytest.mark.parametrize("event", [None, [], "text", {}, {"key": "x"}, {"bucket": "", "key": "a"}, {"Records": [{}]}])
+def test_an_event_of_no_known_shape_is_refused_with_one_line(event: Any) -> None:
+    with pytest.raises(UserError) as raised:
+        parse(event, "in/")
+    assert "\n" not in str(raised.value)
+
+
+@given(body=st.text(max_size=30) | st.recursive(st.none() | st.integers(), st.lists, max_leaves=3).map(json.dumps))
+def test_an_unreadable_message_stays_alone(body: str) -> None:
+    batch = parse(sqs_event(s3_event("in/a"), body, s3_event("in/b")), "in/")
+    assert [image.key for image in batch.images] == ["in/a", "in/b"]
+    assert set(batch.unreadable) == {"m1"}
+
+
+@given(first=HEX, second=HEX, lower=st.booleans())
+def test_comparable_orders_as_s3_says(first: str, second: str, lower: bool) -> None:
+    """Pad the shorter with zeros on the right, then compare (S3 User Guide, "Event message structure")."""
+    width = max(len(first), len(second))
+    stated = (first.ljust(width, "0") > second.ljust(width, "0")) - (first.ljust(width, "0") < second.ljust(width, "0"))
+    a, b = comparable(first.lower() if lower else first), comparable(second)
+    assert a is not None
+    assert b is not None
+    assert (a > b) - (a < b) == stated

@@ -1,0 +1,86 @@
+"""The environment: defaults of the contract, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from classifier.errors import ConfigError
+from classifier.imaging import Limits
+from classifier.settings import OutputMode, Settings
+
+REQUIRED = {"MODEL_URI": "s3://photos/models/", "TABLE_NAME": "predictions"}
+
+
+def test_defaults_are_the_contracts() -> None:
+    settings = Settings.from_environment(REQUIRED)
+    assert (settings.input_prefix, settings.output_prefix, settings.output_bucket) == (
+        "incoming/",
+        "predictions/",
+        None,
+    )
+    assert (settings.top_k, settings.review_threshold, settings.golden_test) == (5, None, False)
+    assert settings.limits == Limits(26_214_400, 64_000_000)
+    assert settings.output_mode is OutputMode.IMAGE
+    assert settings.endpoint_url is None
+    assert settings.workers == 1
+
+
+def test_everything_can_be_set_and_empty_counts_as_not_set() -> None:
+    settings = Settings.from_environment(
+        {
+            **REQUIRED,
+            "INPUT_PREFIX": "in/",
+            "OUTPUT_PREFIX": "out/",
+            "OUTPUT_BUCKET": "results",
+            "TOP_K": "3",
+            "REVIEW_THRESHOLD": "0.25",
+            "MAX_IMAGE_BYTES": "100",
+            "MAX_IMAGE_PIXELS": "200",
+            "OUTPUT_MODE": "jsonl",
+            "GOLDEN_TEST": "true",
+            "LOG_LEVEL": "",
+            "AWS_ENDPOINT_URL": "",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3538",
+        }
+    )
+    assert (settings.input_prefix, settings.output_prefix, settings.output_bucket) == ("in/", "out/", "results")
+    assert (settings.top_k, settings.review_threshold, settings.limits) == (3, 0.25, Limits(100, 200))
+    assert (settings.output_mode, settings.golden_test, settings.log_level) == (OutputMode.JSONL, True, "INFO")
+    assert settings.endpoint_url is None
+    assert settings.workers == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"MODEL_URI": ""}, "MODEL_URI is not set"),
+        ({"TABLE_NAME": ""}, "TABLE_NAME is not set"),
+        ({"MODEL_URI": "http://example.com"}, "is not a model location"),
+        ({"INPUT_PREFIX": "incoming"}, "ends with /"),
+        ({"OUTPUT_PREFIX": "/out/"}, "does not begin with it"),
+        ({"OUTPUT_PREFIX": "incoming/out/"}, "lies inside INPUT_PREFIX"),
+        ({"OUTPUT_PREFIX": "incoming/"}, "lies inside INPUT_PREFIX"),
+        ({"INPUT_PREFIX": ""}, "lies inside INPUT_PREFIX"),
+        ({"TOP_K": "many"}, "TOP_K is 'many', not a whole number"),
+        ({"TOP_K": "0"}, "the least is 1"),
+        ({"REVIEW_THRESHOLD": "1.5"}, "not a number between 0 and 1"),
+        ({"REVIEW_THRESHOLD": "nan"}, "not a number between 0 and 1"),
+        ({"OUTPUT_MODE": "csv"}, "none of image, jsonl"),
+        ({"GOLDEN_TEST": "yes"}, "none of true, false"),
+        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL is 'LOUD'"),
+    ],
+)
+def test_a_wrong_setting_is_named(change: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        Settings.from_environment({**REQUIRED, **change})
+    assert raised.value.code == "config.invalid"
+    assert "\n" not in str(raised.value)
+
+
+def test_results_never_go_back_into_the_input() -> None:
+    settings = Settings.from_environment(
+        {**REQUIRED, "INPUT_PREFIX": "", "OUTPUT_PREFIX": "", "OUTPUT_BUCKET": "results"}
+    )
+    assert settings.output_bucket_for("photos") == "results"
+    with pytest.raises(ConfigError, match="inside the input"):
+        settings.output_bucket_for("results")
