@@ -1,0 +1,88 @@
+"""The template as CloudFormation will see it, and the package as `sam build` makes it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.template.resolve import Resolver
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "template.yaml"
+
+
+class _NoManagedPolicies:
+    """SAM looks policy names up in IAM; this template names none."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture(scope="session")
+def source() -> dict[str, Any]:
+    """template.yaml as written."""
+    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    return template
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    """template.yaml with the SAM resources turned into CloudFormation's."""
+    template = yaml_parse(TEMPLATE.read_text())
+    template["Resources"]["ClassifierFunction"]["Properties"]["CodeUri"] = "s3://packaged/function.zip"
+    transformed: dict[str, Any] = transform(template, {}, _NoManagedPolicies())
+    return transformed
+
+
+@pytest.fixture(scope="session")
+def resolved(template: dict[str, Any]) -> Any:
+    """A function from parameter values to the resources that CloudFormation would create with them."""
+
+    def resolve(**parameters: str) -> dict[str, Any]:
+        return Resolver(template, parameters).resources()
+
+    return resolve
+
+
+@pytest.fixture(scope="session")
+def sam() -> Path:
+    """The SAM CLI: `BUCKETLENS_SAM`, else `.venv-sam`."""
+    command = Path(os.environ.get("BUCKETLENS_SAM", ROOT / ".venv-sam" / "bin" / "sam"))
+    if not command.is_file():
+        pytest.skip(f"the SAM CLI is not at {command}: run `make sam-local` once, or set BUCKETLENS_SAM")
+    return command
+
+
+@pytest.fixture(scope="session")
+def sam_environment() -> Mapping[str, str]:
+    """No telemetry, no configuration or credentials of anyone."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_"))}
+    kept |= {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
+    kept |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    if sys.version_info[:2] == (3, 13):
+        kept.setdefault("PYTHON313", sys.executable)
+    return kept
+
+
+@pytest.fixture(scope="session")
+def package(sam: Path, sam_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The function's package, built once a session."""
+    folder = tmp_path_factory.mktemp("package")
+    done = subprocess.run(
+        [str(sam), "build", "--build-dir", str(folder), "--template", str(TEMPLATE)],
+        cwd=ROOT,
+        env=dict(sam_environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "ClassifierFunction"

@@ -1,0 +1,48 @@
+"""What runs in Lambda, and in its stand-in, is what was tested here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.template.conftest import ROOT
+
+PYTHON_OF_LAMBDA = {"python_full_version": "3.13.0", "python_version": "3.13", "sys_platform": "linux"}
+
+
+def pinned(path: Path) -> dict[str, str]:
+    """Names and versions of a requirements file, as they apply to Python 3.13."""
+    found = {}
+    for line in path.read_text().splitlines():
+        if re.match(r"[a-z0-9]", line):
+            requirement = Requirement(line.removesuffix("\\").strip())
+            if requirement.marker is None or requirement.marker.evaluate(PYTHON_OF_LAMBDA):
+                (version,) = requirement.specifier
+                found[requirement.name] = version.version
+    return found
+
+
+@pytest.mark.parametrize("name", ["functions/requirements.txt", "local/sam/runtime.txt"])
+def test_versions_are_those_of_the_tests(name: str) -> None:
+    tested = pinned(ROOT / "requirements" / "dev.txt")
+    shipped = pinned(ROOT / name)
+    assert shipped
+    assert shipped == {package: tested[package] for package in shipped}
+
+
+def test_the_package_is_a_closed_list() -> None:
+    assert set(pinned(ROOT / "functions" / "requirements.txt")) == {
+        *("ai-edge-litert", "aws-lambda-powertools", "jmespath", "numpy", "pillow", "typing-extensions")
+    }
+
+
+@pytest.mark.parametrize("name", ["functions/requirements.txt", "local/sam/runtime.txt", "requirements/sam.txt"])
+def test_everything_is_pinned_by_hash(name: str) -> None:
+    text = (ROOT / name).read_text()
+    blocks = re.split(r"(?m)^(?=[a-z0-9])", text)[1:]
+    assert blocks
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in text
