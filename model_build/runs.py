@@ -1,0 +1,129 @@
+"""A run folder: what a training leaves behind, and what conversion and packaging go on from.
+
+::
+
+    RUN/config.json            TrainingConfig, as trained
+        run.json               RunRecord: data, labels, input, figures, library versions
+        split.json             which photo was in which split (relative paths and labels)
+        history.json           loss and accuracy by epoch
+        model.keras            the whole network, best weights
+        backbone.weights.h5    the same without the last layer, for --weights
+        confusion.json, .png   of the test photos
+        model.float32.tflite, model.int8.tflite, conversion.json      written by convert
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from classifier.errors import UserError
+from classifier.imaging import ResizePolicy
+from model_build.config import TrainingConfig
+from model_build.dataset import Photo
+from model_build.files import read_json
+from model_build.split import Split
+from model_build.tensors import Progress, TensorSet, decode_photos
+
+CONFIG_NAME = "config.json"
+RECORD_NAME = "run.json"
+SPLIT_NAME = "split.json"
+HISTORY_NAME = "history.json"
+KERAS_NAME = "model.keras"
+BACKBONE_NAME = "backbone.weights.h5"
+CONFUSION_NAME = "confusion.json"
+CONFUSION_PICTURE_NAME = "confusion.png"
+CONVERSION_NAME = "conversion.json"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """``run.json``.
+
+    Attributes:
+        data: absolute path of the data set's folder at the time.
+        fingerprint: :attr:`TensorSet.fingerprint` of all readable photos.
+        images: photos by split.
+        unreadable: files left out, each with name, code and reason.
+        validation, test: :meth:`Scores.summary` of the Keras network on those photos.
+        libraries: versions it was trained with.
+    """
+
+    created_at: str
+    data: str
+    fingerprint: str
+    labels: list[str]
+    height: int
+    width: int
+    images: dict[str, int]
+    unreadable: list[dict[str, str]]
+    validation: dict[str, Any]
+    test: dict[str, Any]
+    libraries: dict[str, str]
+    schema_version: str = "1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder."""
+
+    folder: Path
+    config: TrainingConfig
+    record: RunRecord
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Raises UserError when ``folder`` is not a complete run."""
+        if not folder.is_dir():
+            raise UserError(
+                f"the run {folder} does not exist; train one with: bucketlens model train DATA --out {folder}"
+            )
+        if not (folder / RECORD_NAME).is_file():
+            raise UserError(f"{folder} is not a run of 'bucketlens model train': it has no {RECORD_NAME}")
+        document = read_json(folder / RECORD_NAME, "the run record")
+        missing = [field.name for field in fields(RunRecord) if field.name not in document]
+        if missing:
+            raise UserError(f"the run record {folder / RECORD_NAME} is damaged: it lacks {', '.join(missing)}")
+        record = RunRecord(**{field.name: document[field.name] for field in fields(RunRecord)})
+        return cls(folder, TrainingConfig.from_file(folder / CONFIG_NAME), record)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.record.labels)
+
+    @property
+    def policy(self) -> ResizePolicy:
+        return self.config.policy
+
+    def split(self, data: Path | None = None) -> Split:
+        """The run's split, its photos looked for in ``data`` or where they were.
+
+        Raises:
+            UserError: the data set has gone.
+        """
+        root = data or Path(self.record.data)
+        if not root.is_dir():
+            raise UserError(f"the photos of this run are no longer in {root}; say where they are with --data FOLDER")
+        return Split.from_document(read_json(self.folder / SPLIT_NAME, "the split"), root)
+
+    def tensors(self, photos: tuple[Photo, ...], progress: Progress = lambda *_: None) -> TensorSet:
+        """Decode photos that were readable when the run was trained.
+
+        Raises:
+            UserError: one of them has gone or changed.
+        """
+        decoded, unreadable = decode_photos(
+            photos, height=self.record.height, width=self.record.width, policy=self.policy, progress=progress
+        )
+        if unreadable:
+            first = unreadable[0]
+            raise UserError(
+                f"{len(unreadable)} photos of this run can no longer be read, first {first.name} ({first.reason});"
+                " restore them, say where they are with --data FOLDER, or train again"
+            )
+        return decoded
+
+    def to_files(self) -> dict[str, Any]:
+        """The JSON documents that make :meth:`open` succeed, by file name."""
+        return {CONFIG_NAME: self.config.to_document(), RECORD_NAME: asdict(self.record)}

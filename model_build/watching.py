@@ -1,0 +1,28 @@
+"""Who wants to know how a training goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model_build.fitting import Epoch
+    from model_build.split import Split
+    from model_build.tensors import Unreadable
+
+
+class TrainingWatcher:
+    """Told what happens while it happens. This one listens to nothing; override what is of interest."""
+
+    def decoded(self, done: int, total: int) -> None:
+        """``done`` of ``total`` files have been read."""
+
+    def left_out(self, unreadable: Sequence[Unreadable]) -> None:
+        """These files take no part; called once, with an empty sequence if all do."""
+
+    def split(self, split: Split) -> None:
+        """Which photos train, validate and test."""
+
+    def epoch(self, epoch: Epoch, of: int) -> None:
+        """An epoch has ended, of at most ``of``."""

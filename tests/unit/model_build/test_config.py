@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from classifier.errors import UserError
+from model_build.config import TrainingConfig
+
+
+def test_what_a_run_saves_can_be_given_back(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=3, learning_rate=0.01, resize="pad", flip=True)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config.to_document()))
+    assert TrainingConfig.from_file(path) == config
+
+
+def test_a_toml_file_overrides_and_options_override_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('epochs = 3\nlearning_rate = 1\nresize = "crop"\n')
+    config = TrainingConfig.from_file(path).overridden({"epochs": 5, "seed": None}, "the options")
+    assert (config.epochs, config.learning_rate, config.resize, config.seed) == (5, 1.0, "crop", TrainingConfig().seed)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("epoch = 3", "unknown setting 'epoch'"),
+        ('epochs = "3"', "epochs is '3'; it must be of type int"),
+        ("flip = 1", "flip is 1; it must be of type bool"),
+        ("epochs = true", "epochs is True; it must be of type int"),
+        ("epochs = 0", "epochs is 0; it must be at least 1"),
+        ("batch_size = 1", "batch_size is 1; it must be at least 2"),
+        ("learning_rate = -0.1", "learning_rate is -0.1"),
+        ('resize = "squash"', "must be one of stretch, crop, pad"),
+        ("test_fraction = 0.9", "at most 0.5"),
+        ("epochs = = 3", "cannot be read"),
+    ],
+)
+def test_a_wrong_setting_names_file_and_setting(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        TrainingConfig.from_file(path)
+    assert told in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing\.toml cannot be read"):
+        TrainingConfig.from_file(tmp_path / "nothing.toml")
