@@ -106,9 +106,10 @@ class BundleLoader:
         path = self._cache / f"{manifest.model.sha256}.tflite"
         if path.is_file() and FileEntry.of(path.read_bytes()) == manifest.model:
             return path
+        content = read(MODEL_NAME)
         self._cache.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=self._cache, delete=False) as file:
-            file.write(read(MODEL_NAME))
+            file.write(content)
         Path(file.name).replace(path)
         return path
 

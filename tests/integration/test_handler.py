@@ -227,15 +227,16 @@ def test_a_wrong_configuration_fails_the_batch(
         start(**environment)(sqs(notification("incoming/a.png")), Context())
 
 
-def test_a_tampered_model_or_manifest_is_never_loaded(aws: Aws, start: Callable[..., Handler]) -> None:
+def test_a_tampered_model_or_manifest_is_never_loaded(aws: Aws, tmp_path: Path) -> None:
     version = publish(aws.s3, BUCKET, bundle_files())
     for name in ("model.tflite", "manifest.json"):
         key = f"models/{version}/{name}"
         good = aws.read(key)
         aws.put(key, good[:-3] + b" \n}" if name == "manifest.json" else good[:-1] + b"\xff")
-        loader = BundleLoader(ModelUri.parse(f"s3://{BUCKET}/models/"), aws.s3, ROOT / "no-such-folder" / "cache")
+        loader = BundleLoader(ModelUri.parse(f"s3://{BUCKET}/models/"), aws.s3, tmp_path)
         with pytest.raises(ModelIntegrityError, match="published"):
             loader.load()
+        assert list(tmp_path.iterdir()) == []
         aws.put(key, good)
 
 
