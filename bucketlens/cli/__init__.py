@@ -1,0 +1,1 @@
+"""One console script; each command calls one function of another package."""

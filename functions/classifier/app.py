@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ from classifier.serving import ServedModel
 from classifier.settings import Settings
 from classifier.store import Store, clients
 
-MODEL_CACHE = Path("/tmp/bucketlens-models")  # noqa: S108 - the only folder Lambda lets a function write to
+# /tmp on Lambda, the only folder a function may write to.
+MODEL_CACHE = Path(tempfile.gettempdir()) / "bucketlens-models"
 
 logger = Logger(service="bucketlens")
 metrics = Metrics(namespace="Bucketlens", service="classifier")

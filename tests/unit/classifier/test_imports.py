@@ -16,6 +16,7 @@ ALLOWED = {
     "aws_lambda_powertools",
     "boto3",
     "botocore",
+    "certifi",
     "classifier",
     "dateutil",
     "jmespath",

@@ -1,0 +1,96 @@
+# make demo        the whole story on this machine: train, publish, drop images, read predictions (no AWS, no Docker)
+#                  DATA=folder               one's own photos, a folder per class
+#                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    one's own model
+#                  KEEP=1                    leaves the local stack running
+# make test        lint, types, and every test that needs no Docker
+# make sam-local   the real `sam build` and `sam local invoke` against the local stack (Docker, or the emulator alone)
+# make format      rewrite the sources in the house style
+# make lock        pin the requirements anew
+# make clean       remove what the other targets made
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.SILENT:
+MAKEFLAGS += --no-print-directory
+.PHONY: setup demo test lint format sam-local lock clean
+
+# A pyenv shim answers to a name and then fails, so a candidate is run before it is trusted.
+# $(call python,3.13 3.12) is the first of these versions that works.
+PYENV := $(shell pyenv root 2>/dev/null || echo $(HOME)/.pyenv)
+candidates = $(foreach version,$(1),python$(version) $(wildcard $(PYENV)/versions/$(version)*/bin/python$(version))) python3
+wanted = $(foreach version,$(1),'$(version)',)
+python = $(shell for candidate in $(candidates); do \
+	"$$candidate" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] not in [$(wanted)])" 2>/dev/null \
+	&& { echo "$$candidate"; break; }; done)
+
+# Lambda runs 3.13, so 3.13 comes first.
+PYTHON ?= $(call python,3.13 3.12 3.11)
+PYTHON311 ?= $(call python,3.11)
+BIN := .venv/bin
+# uv installs in a tenth of pip's time; pip is asked where uv cannot reach the index that pip is configured for.
+install = $(BIN)/uv pip install --quiet --python $(1) --require-hashes -r $(2) \
+	|| $(1) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
+
+setup: .venv/.ready
+
+.venv/.ready: requirements/dev.txt requirements/uv.txt requirements/rie.txt pyproject.toml
+	test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 with venv is needed; set PYTHON to one" >&2; exit 1; }
+	echo "setting up .venv with $$($(PYTHON) --version): TensorFlow and all, some 2.7 GB" >&2
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(call install,$(BIN)/python,requirements/dev.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m local.fetch_emulator
+	touch $@
+
+# The SAM CLI pins versions that fight with everyone else's, hence its own environment.
+.venv-sam/.ready: requirements/sam.txt .venv/.ready
+	rm -rf .venv-sam
+	$(BIN)/python -m venv .venv-sam
+	$(call install,.venv-sam/bin/python,requirements/sam.txt)
+	touch $@
+
+.venv-tflite/.ready: requirements/tflite.txt .venv/.ready
+	rm -rf .venv-tflite
+	if [ -n "$(PYTHON311)" ]; then $(PYTHON311) -m venv .venv-tflite; else $(BIN)/uv venv --seed --python 3.11 .venv-tflite; fi
+	$(call install,.venv-tflite/bin/python,requirements/tflite.txt)
+	touch $@
+
+demo: .venv/.ready
+	$(BIN)/python -m bucketlens.demo --data "$(DATA)" --model "$(MODEL)" --labels "$(LABELS)" --images "$(IMAGES)" \
+		$(if $(KEEP),--keep)
+
+lint: .venv/.ready
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+FUNCTION_TESTS := tests/unit/classifier tests/integration/test_store.py tests/integration/test_pipeline.py \
+	tests/integration/test_handler.py
+
+test: lint .venv-sam/.ready .venv-tflite/.ready
+	$(BIN)/pytest
+	echo "the function's tests again: Python 3.11 with tflite-runtime"
+	PYTHONPATH=functions .venv-tflite/bin/python -m pytest -p no:cacheprovider $(FUNCTION_TESTS)
+
+sam-local: .venv-sam/.ready
+	$(BIN)/python -m local.sam
+
+format: .venv/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+compile = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header
+lock: .venv/.ready
+	$(compile) --universal --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.txt
+	echo uv | $(compile) --universal --python-version 3.11 --no-annotate - -o requirements/uv.txt
+	$(compile) --python-version 3.11 --no-annotate requirements/tflite.in -o requirements/tflite.txt
+	$(compile) --universal --python-version 3.11 requirements/sam.in -o requirements/sam.txt
+	$(compile) --python-version 3.13 --python-platform x86_64-manylinux_2_28 --no-annotate -c requirements/dev.txt \
+		local/sam/runtime.in -o local/sam/runtime.txt
+	# The function runs what was tested: the versions of dev.txt on the Python of Lambda.
+	$(compile) --no-deps --python-version 3.13 -c requirements/dev.txt functions/requirements.in -o functions/requirements.txt
+
+clean:
+	rm -rf .venv .venv-sam .venv-tflite .bucketlens .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,67 @@
+"""``bucketlens``: assembles the commands and turns every expected error into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+from rich.console import Console
+
+from bucketlens.cli import local, model, results
+from classifier.errors import BucketlensError
+
+app = typer.Typer(
+    name="bucketlens",
+    help="Batch image classification on AWS Lambda: models, results, and the whole application on one machine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(model.app, name="model")
+app.add_typer(local.app, name="local")
+app.add_typer(results.app, name="results")
+
+
+def main() -> None:
+    """The console script."""
+    run(app)
+
+
+def run(command: typer.Typer) -> NoReturn:
+    """Run a command line to its exit: 0 on success alone, 1 for an error of ours or of AWS, 2 for wrong usage."""
+    try:
+        command()  # exits itself, also for wrong usage and Ctrl-C
+    except BucketlensError as error:
+        _fail(str(error))
+    except (BotoCoreError, ClientError) as error:
+        _fail(explain(error))
+    sys.exit(0)
+
+
+def explain(error: BotoCoreError | ClientError) -> str:
+    """One line for an error of the SDK: what went wrong, and what to do where that is known."""
+    if isinstance(error, NoCredentialsError):
+        return (
+            "no AWS credentials: run `aws configure` or set AWS_PROFILE, or use the local stack: "
+            'eval "$(bucketlens local env)"'
+        )
+    if isinstance(error, NoRegionError):
+        return "no AWS region: set AWS_REGION, or a region in your AWS profile"
+    if isinstance(error, EndpointConnectionError):
+        return f"{error} Is the local stack running (bucketlens local up), is the network?"
+    if isinstance(error, ClientError):
+        detail = error.response["Error"]
+        return f"AWS refuses {error.operation_name}: {detail.get('Code')}: {detail.get('Message', '')}".rstrip(": ")
+    return " ".join(str(error).split())
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""``make demo``: the whole story on one machine, from photos to predictions read back from the table.
+
+Every step is the command a person would type, called as a function and shown as typed.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bucketlens.cli import model as commands
+from bucketlens.cli.main import run as run_to_exit
+from bucketlens.cli.results import print_table
+from bucketlens.results import Item, Query, find
+from classifier.bundle import REPORT_NAME
+from classifier.errors import UserError
+from local.constants import DEFAULT_PORT
+from local.shell import variables
+from local.stack import LOG_FOLDER, LocalStack
+from model_build.runs import Run
+
+WORKSPACE = Path(".bucketlens") / "demo"
+_PATIENCE_SECONDS = 120.0
+_POLL_SECONDS = 0.2
+_SHOWN = 8
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+console = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A photo to drop into the bucket. ``label`` is what it shows, where that is known."""
+
+    path: Path
+    key: str
+    label: str | None
+
+
+@app.command()
+def demo(
+    data: Annotated[str, typer.Option(help="Folder of photos, one folder a class; the digits by default.")] = "",
+    model: Annotated[str, typer.Option(help="A ready .tflite model, instead of training one.")] = "",
+    labels: Annotated[str, typer.Option(help="Its labels, one a line.")] = "",
+    images: Annotated[str, typer.Option(help="Folder of images to classify with it.")] = "",
+    keep: Annotated[bool, typer.Option(help="Leave the local stack running at the end, until Ctrl-C.")] = False,
+) -> None:
+    """Train (or import), publish, drop images into the bucket, read the predictions back.
+
+    Example: python -m bucketlens.demo --data photos
+    """
+    given = [name for name, value in (("MODEL", model), ("LABELS", labels), ("IMAGES", images)) if value]
+    if given and len(given) < 3:
+        raise UserError("one's own model needs all three: make demo MODEL=x.tflite LABELS=y.txt IMAGES=folder")
+    if given and data:
+        raise UserError("DATA trains a model and MODEL brings one: give one of them")
+    shutil.rmtree(WORKSPACE, ignore_errors=True)
+    bundle = WORKSPACE / "bundle"
+    drops = _imported(Path(model), Path(labels), Path(images), bundle) if given else _trained(data, bundle)
+    with LocalStack(Path("template.yaml"), port=DEFAULT_PORT if keep else 0) as stack, _environment(stack):
+        _publish(stack, bundle)
+        started = time.monotonic()
+        _drop(stack, drops)
+        _wait(stack, len(drops))
+        seconds = time.monotonic() - started
+        items = list(find(stack.aws.dynamodb, stack.table, Query()))
+        _tell(items, drops, stack, seconds)
+        _go_on(bundle, drops, stack, keep)
+        if keep:
+            _stay(stack)
+
+
+def main() -> None:
+    """The module's entry point."""
+    run_to_exit(app)
+
+
+def _trained(data: str, bundle: Path) -> list[Drop]:
+    folder = Path(data) if data else WORKSPACE / "digits"
+    run = WORKSPACE / "run"
+    if not data:
+        _step("model", "sample-data", folder)
+        commands.sample_data(folder)
+    _step("model", "train", folder, "--out", run)
+    commands.train(folder, run)
+    _step("model", "convert", run)
+    commands.convert(run)
+    _step("model", "package", run, "--out", bundle)
+    commands.package(run, bundle)
+    opened = Run.open(run)
+    return [
+        Drop(photo.path, f"{photo.label}/{photo.path.name}", photo.label) for photo in opened.split().photos["test"]
+    ]
+
+
+def _imported(model: Path, labels: Path, images: Path, bundle: Path) -> list[Drop]:
+    if not images.is_dir():
+        raise UserError(f"the folder of images {images} does not exist")
+    paths = sorted(path for path in images.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if not paths:
+        raise UserError(f"there are no files in {images}")
+    _step("model", "import", "--tflite", model, "--labels", labels, "--out", bundle)
+    commands.import_(model, labels, bundle)
+    return [Drop(path, path.relative_to(images).as_posix(), None) for path in paths]
+
+
+def _publish(stack: LocalStack, bundle: Path) -> None:
+    uri = stack.deployment.outputs["ModelUri"]
+    _step("model", "publish", bundle, "--to", uri)
+    commands.publish(bundle, uri)
+
+
+def _drop(stack: LocalStack, drops: list[Drop]) -> None:
+    prefix = stack.settings["INPUT_PREFIX"]
+    _step_text(f"aws s3 cp IMAGES s3://{stack.bucket}/{prefix} --recursive    # {len(drops)} images")
+
+    def put(drop: Drop) -> None:
+        stack.aws.s3.put_object(Bucket=stack.bucket, Key=prefix + drop.key, Body=drop.path.read_bytes())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, drops))
+
+
+def _wait(stack: LocalStack, expected: int) -> None:
+    """Wait until every image has a result or is given up on, with a progress bar.
+
+    Raises:
+        UserError: images went to the dead-letter queue, or nothing has moved for two minutes.
+    """
+    pause = threading.Event()
+    columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("classifying", total=expected)
+        done, moved_at = 0, time.monotonic()
+        while done < expected:
+            recorded = _recorded(stack)
+            if recorded != done:
+                done, moved_at = recorded, time.monotonic()
+                progress.update(task, completed=done)
+            dead = stack.aws.sqs.get_queue_attributes(
+                QueueUrl=stack.dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+            )["Attributes"]["ApproximateNumberOfMessages"]
+            if dead != "0":
+                raise UserError(f"{dead} images went to the dead-letter queue; the reason is in {LOG_FOLDER}")
+            if time.monotonic() - moved_at > _PATIENCE_SECONDS:
+                raise UserError(f"{expected - done} images have no result after {done}; the reason is in {LOG_FOLDER}")
+            pause.wait(_POLL_SECONDS)
+
+
+def _recorded(stack: LocalStack) -> int:
+    pages = stack.aws.dynamodb.get_paginator("scan").paginate(TableName=stack.table, Select="COUNT")
+    return sum(page["Count"] for page in pages)
+
+
+def _tell(items: list[Item], drops: list[Drop], stack: LocalStack, seconds: float) -> None:
+    prefix = f"s3://{stack.bucket}/{stack.settings['INPUT_PREFIX']}"
+    truth = {prefix + drop.key: drop.label for drop in drops}
+    classified = [item for item in items if item["status"] == "classified"]
+    console.print(
+        f"{len(items)} results in DynamoDB {seconds:.1f} s after the first image was dropped:"
+        f" {len(classified)} classified, {len(items) - len(classified)} rejected"
+    )
+    least_sure = sorted(items, key=lambda item: item.get("confidence", -1.0))
+    known = all(drop.label is not None for drop in drops)
+    shown = least_sure[: _SHOWN // 2] + least_sure[-_SHOWN // 2 :] if len(items) > _SHOWN else least_sure
+    print_table(iter(shown), title="the least and the most certain" if len(items) > _SHOWN else None)
+    if known:
+        right = sum(item.get("label") == truth[item["image_uri"]] for item in items)
+        typer.echo(
+            f"accuracy {right / len(items):.4f} ({right} of {len(items)} held-out images, read back from DynamoDB)"
+        )
+
+
+def _go_on(bundle: Path, drops: list[Drop], stack: LocalStack, keep: bool) -> None:
+    label, first = drops[0].label or "LABEL", os.path.relpath(drops[0].path)
+    uri = stack.deployment.outputs["ModelUri"]
+    console.print(
+        "\n".join(
+            [
+                "",
+                f"Read {bundle / REPORT_NAME} in a browser, and go on",
+                *([] if keep else ["in one terminal:", "  .venv/bin/bucketlens local up"]),
+                "in another:",
+                '  eval "$(.venv/bin/bucketlens local env)"',
+                *([] if keep else [f"  .venv/bin/bucketlens model publish {bundle} --to {uri}"]),
+                f"  .venv/bin/aws s3 cp {shlex.quote(first)} {stack.deployment.outputs['InputUri']}",
+                f"  .venv/bin/bucketlens results find --label {shlex.quote(label)} --min-confidence 0.9",
+                "on AWS:",
+                "  sam build && sam deploy --guided",
+            ]
+        ),
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _stay(stack: LocalStack) -> None:
+    console.print("The local stack stays up until Ctrl-C.")
+    stack.wait()
+
+
+@contextmanager
+def _environment(stack: LocalStack) -> Iterator[None]:
+    """The commands find the stack as a person's shell does: by the environment."""
+    changed = variables(stack.endpoint_url)
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+def _step(*words: object) -> None:
+    _step_text("bucketlens " + shlex.join(map(str, words)))
+
+
+def _step_text(text: str) -> None:
+    console.print(f"\n$ {text}", style="bold", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

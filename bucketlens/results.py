@@ -1,0 +1,139 @@
+"""Reads predictions back from the table: one image, or all that match, by the index that answers the question.
+
+- by label: ``by-label``, most confident first.
+- needing a person: ``attention``, newest first.
+- everything else: a scan, which reads the whole table.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TextIO
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from classifier.errors import UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+COLUMNS = ("image_uri", "status", "label", "confidence", "needs_review", "error_code", "model_version", "classified_at")
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which results are wanted. ``needs_review`` and ``rejected`` exclude each other, and a label excludes rejected."""
+
+    label: str | None = None
+    min_confidence: float | None = None
+    needs_review: bool = False
+    rejected: bool = False
+
+    def __post_init__(self) -> None:
+        if self.needs_review and self.rejected:
+            raise UserError("--needs-review and --rejected exclude each other: a rejected image has no prediction")
+        if self.rejected and (self.label is not None or self.min_confidence is not None):
+            raise UserError("a rejected image has no label and no confidence: leave --label and --min-confidence out")
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise UserError(f"--min-confidence is {self.min_confidence}, not a number between 0 and 1")
+
+
+def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
+    """The result of one image.
+
+    Raises:
+        UserError: there is none.
+    """
+    response = dynamodb.get_item(TableName=table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True)
+    if "Item" not in response:
+        raise UserError(
+            f"there is no result for {image_uri} in table {table}: has it been dropped, is it still queued?"
+        )
+    return _plain(response["Item"])
+
+
+def find(dynamodb: DynamoDBClient, table: str, query: Query) -> Iterator[Item]:
+    """Every result that matches, a page at a time, in the order of the index that serves the query."""
+    request = _request(query)
+    operation = "query" if "KeyConditionExpression" in request else "scan"
+    for page in dynamodb.get_paginator(operation).paginate(TableName=table, **request):  # type: ignore[call-overload]
+        yield from map(_plain, page["Items"])
+
+
+def _request(query: Query) -> dict[str, Any]:
+    names: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    filters: list[str] = []
+    request: dict[str, Any] = {}
+    if query.label is not None:
+        request |= {"IndexName": "by-label", "ScanIndexForward": False}
+        key = "#label = :label"
+        names["#label"], values[":label"] = "label", {"S": query.label}
+        if query.min_confidence is not None:
+            key += " AND #confidence >= :confidence"
+        if query.needs_review:
+            filters.append("#attention = :attention")
+        request["KeyConditionExpression"] = key
+    elif query.needs_review or query.rejected:
+        request |= {"IndexName": "attention", "ScanIndexForward": False}
+        request["KeyConditionExpression"] = "#attention = :attention"
+        if query.min_confidence is not None:
+            filters.append("#confidence >= :confidence")
+    elif query.min_confidence is not None:
+        filters.append("#confidence >= :confidence")
+    if query.min_confidence is not None:
+        names["#confidence"], values[":confidence"] = "confidence", {"N": str(Decimal(str(query.min_confidence)))}
+    if query.needs_review or query.rejected:
+        names["#attention"] = "attention"
+        values[":attention"] = {"S": "rejected" if query.rejected else "review"}
+    if filters:
+        request["FilterExpression"] = " AND ".join(filters)
+    if names:
+        request |= {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
+    return request
+
+
+def write_json(items: Iterator[Item], out: TextIO) -> int:
+    """One JSON object a line; the number of lines."""
+    count = 0
+    for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
+        out.write(json.dumps(item, ensure_ascii=False) + "\n")
+    return count
+
+
+def write_csv(items: Iterator[Item], out: TextIO) -> int:
+    """The columns a spreadsheet can hold, with a header; the number of rows."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    count = 0
+    for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
+        writer.writerow([cell(item.get(column)) for column in COLUMNS])
+    return count
+
+
+def cell(value: Any) -> str:
+    """A value as text: nothing for what an item does not have."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _plain(attributes: Any) -> Item:
+    deserialize = TypeDeserializer().deserialize
+    return {name: _number(deserialize(value)) for name, value in sorted(attributes.items())}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
+    if isinstance(value, list):
+        return [_number(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _number(entry) for name, entry in value.items()}
+    return value

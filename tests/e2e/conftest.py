@@ -1,0 +1,91 @@
+"""The whole application on this machine, used from outside: the AWS CLI, the console script, the events folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classifier.errors import UserError
+from local.rie import find_emulator
+from local.shell import variables
+from local.stack import LocalStack
+from model_build.publish import publish
+from tests.conftest import ROOT
+from tests.support.bundles import FIXTURES
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Application:
+    """A running local stack, as a person at a shell has it."""
+
+    stack: LocalStack
+    environment: dict[str, str]
+
+    def run(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of the virtual environment: ``aws``, ``bucketlens``."""
+        command = [str(BIN / str(words[0])), *map(str, words[1:])]
+        done = subprocess.run(
+            command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done
+
+    def items(self) -> dict[str, dict[str, Any]]:
+        """Every item of the table, by object key."""
+        pages = self.stack.aws.dynamodb.get_paginator("scan").paginate(TableName=self.stack.table)
+        prefix = f"s3://{self.stack.bucket}/"
+        return {item["image_uri"]["S"].removeprefix(prefix): item for page in pages for item in page["Items"]}
+
+    def keys(self, prefix: str) -> set[str]:
+        pages = self.stack.aws.s3.get_paginator("list_objects_v2").paginate(Bucket=self.stack.bucket, Prefix=prefix)
+        return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
+
+    def until(self, condition: Callable[[], bool], seconds: float = 90) -> None:
+        """Poll until ``condition`` holds; fail when it does not in time."""
+        pause, end = threading.Event(), time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "what was waited for did not come"
+            pause.wait(0.1)
+
+    def queue_is_empty(self) -> bool:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        for url in (self.stack.queue_url, self.stack.dead_letter_queue_url):
+            attributes = self.stack.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            if any(attributes[name] != "0" for name in names):
+                return False
+        return True
+
+
+@contextmanager
+def running_application(folder: Path, **options: Any) -> Iterator[Application]:
+    """A fresh stack with the fixture bundle published; ``options`` are those of LocalStack."""
+    try:
+        find_emulator()
+    except UserError as error:
+        pytest.skip(f"the Lambda runtime emulator is not installed: {error}")
+    with LocalStack(ROOT / "template.yaml", port=0, log_folder=folder / "log", **options) as stack:
+        environment = {
+            "PATH": f"{BIN}{os.pathsep}{os.defpath}",
+            "HOME": str(folder),
+            **variables(stack.endpoint_url),
+        }
+        publish(FIXTURES / "bundle", stack.deployment.outputs["ModelUri"], stack.aws.s3)
+        yield Application(stack, environment)
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Iterator[Application]:
+    with running_application(tmp_path) as running:
+        yield running

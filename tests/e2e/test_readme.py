@@ -1,0 +1,59 @@
+"""The README's commands, run as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+from tests.conftest import ROOT
+from tests.e2e.conftest import Application
+from tests.support.bundles import FIXTURES
+
+
+def test_the_dynamodb_commands_answer_what_they_ask(application: Application) -> None:
+    commands = re.findall(
+        r"```bash\n(aws dynamodb .*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(commands) == 3
+    application.run(
+        "aws", "s3", "cp", FIXTURES / "images", application.stack.deployment.outputs["InputUri"], "--recursive"
+    )
+    application.until(lambda: len(application.items()) == len(list((FIXTURES / "images").iterdir())))
+    answers = []
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-euc", command],
+            env=application.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        answers.append(json.loads(done.stdout))
+    one, by_label, rejected = answers
+    assert one["Item"]["label"] == {"S": "red"}
+    assert [item["image_uri"]["S"].rpartition("/")[2] for item in by_label["Items"]] == ["red.png"]
+    assert {item["error_code"]["S"] for item in rejected["Items"]} == {"image.corrupt", "image.unsupported_format"}
+
+
+def test_the_console_script_says_the_same(application: Application) -> None:
+    application.run(
+        "aws", "s3", "cp", FIXTURES / "images" / "red.png", application.stack.deployment.outputs["InputUri"]
+    )
+    application.until(lambda: len(application.items()) == 1)
+    item = json.loads(application.run("bucketlens", "results", "get", "red.png").stdout)
+    assert item["label"] == "red"
+    table = application.run("bucketlens", "results", "find", "--label", "red").stdout
+    assert "incoming/red.png" in table
+    nothing = application.run("bucketlens", "results", "find", "--rejected")
+    assert nothing.stdout == ""
+    assert "no results match" in nothing.stderr
+
+
+def test_files_the_readme_names_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:events|functions|model_build|local|tests)/[\w./-]*)`", text))
+    named |= set(re.findall(r"(events/[\w.-]+\.json)", text))
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

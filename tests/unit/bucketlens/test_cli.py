@@ -1,0 +1,113 @@
+"""The command line: every command documents itself, and every failure is one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+
+from bucketlens.cli.main import app, explain
+from tests.conftest import ROOT
+
+CONTRACT = {
+    "model sample-data",
+    "model train",
+    "model convert",
+    "model evaluate",
+    "model package",
+    "model import",
+    "model publish",
+    "model promote",
+    "model rollback",
+    "model versions",
+    "local up",
+    "local env",
+    "results get",
+    "results find",
+}
+
+
+def commands() -> dict[str, str]:
+    """Every command's help text, by its words."""
+    group = typer.main.get_command(app)
+    found = {}
+    for name, sub in group.commands.items():  # type: ignore[attr-defined]
+        for command_name, command in sub.commands.items():
+            found[f"{name} {command_name}"] = command.help or ""
+    return found
+
+
+def run(*words: str, environment: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "bucketlens"), *words],
+        env={"PATH": os.defpath, "HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", **(environment or {})},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_commands_are_the_contracts() -> None:
+    assert set(commands()) >= CONTRACT
+
+
+@pytest.mark.parametrize(("words", "text"), commands().items(), ids=lambda value: value if len(value) < 30 else "")
+def test_every_command_explains_itself_with_an_example(words: str, text: str) -> None:
+    assert f"Example: bucketlens {words}" in text or 'Example: eval "$(bucketlens' in text
+    shown = run(*words.split(), "--help")
+    assert shown.returncode == 0
+    assert "Example:" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "message"),
+    [
+        ("results find", {}, "no AWS region"),
+        ("results find", {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}, "no AWS credentials"),
+        ("results find --rejected --label x", {}, "leave --label"),
+        ("local env --port 1", {}, "bucketlens local up"),
+        ("model inspect-nothing", {}, None),
+        ("model import --tflite missing.tflite --labels x --out y", {}, "missing.tflite"),
+        ("model train missing --out y", {}, "missing"),
+        ("model publish missing --to s3://bucket/models/", {"AWS_DEFAULT_REGION": "us-east-1"}, "missing"),
+        (
+            "model publish tests/fixtures/bundle --to nowhere",
+            {"AWS_DEFAULT_REGION": "us-east-1"},
+            "not a model location",
+        ),
+        (
+            "model publish tests/fixtures/bundle --to s3://bucket/models/",
+            {"AWS_DEFAULT_REGION": "us-east-1"},
+            "no AWS credentials",
+        ),
+    ],
+)
+def test_a_failure_is_one_line_and_not_exit_code_0(
+    words: str, environment: dict[str, str], message: str | None, tmp_path: Path
+) -> None:
+    before = set(ROOT.iterdir())
+    done = run(*words.split(), environment=environment)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    if message is not None:
+        assert message in done.stderr
+        assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == done.stderr.splitlines()[
+            -1:
+        ]
+    assert set(ROOT.iterdir()) == before, "something was left half-written"
+
+
+def test_errors_of_the_sdk_say_what_to_do() -> None:
+    assert "aws configure" in explain(NoCredentialsError())
+    assert "AWS_REGION" in explain(NoRegionError())
+    assert "bucketlens local up" in explain(EndpointConnectionError(endpoint_url="http://127.0.0.1:1"))
+    refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, "GetItem")
+    assert explain(refused) == "AWS refuses GetItem: AccessDenied: not allowed"
