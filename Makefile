@@ -4,6 +4,7 @@
 #                  KEEP=1                    leaves the local stack running
 # make test        lint, types, and every test that needs no Docker
 # make sam-local   the real `sam build` and `sam local invoke` against the local stack (Docker, or the emulator alone)
+#                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    with one's own model and images besides
 # make format      rewrite the sources in the house style
 # make lock        pin the requirements anew
 # make clean       remove what the other targets made
@@ -75,7 +76,9 @@ test: lint .venv-sam/.ready .venv-tflite/.ready
 	PYTHONPATH=functions .venv-tflite/bin/python -m pytest -p no:cacheprovider $(FUNCTION_TESTS)
 
 sam-local: .venv-sam/.ready
-	$(BIN)/python -m local.sam
+	$(if $(MODEL),rm -rf .bucketlens/sam-bundle && $(BIN)/bucketlens model import --tflite "$(MODEL)" --labels "$(LABELS)" \
+		--out .bucketlens/sam-bundle)
+	$(BIN)/python -m local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)")
 
 format: .venv/.ready
 	$(BIN)/ruff check --fix .

@@ -78,7 +78,7 @@ def demo(
         seconds = time.monotonic() - started
         items = list(find(stack.aws.dynamodb, stack.table, Query()))
         _tell(items, drops, stack, seconds)
-        _go_on(bundle, drops, stack, keep)
+        _go_on(bundle, drops, items, stack, keep)
         if keep:
             _stay(stack)
 
@@ -98,8 +98,9 @@ def _trained(data: str, bundle: Path) -> list[Drop]:
     commands.train(folder, run)
     _step("model", "convert", run)
     commands.convert(run)
-    _step("model", "package", run, "--out", bundle)
-    commands.package(run, bundle)
+    name = folder.resolve().name
+    _step("model", "package", run, "--out", bundle, "--name", name)
+    commands.package(run, bundle, name=name)
     opened = Run.open(run)
     return [
         Drop(photo.path, f"{photo.label}/{photo.path.name}", photo.label) for photo in opened.split().photos["test"]
@@ -171,7 +172,8 @@ def _tell(items: list[Item], drops: list[Drop], stack: LocalStack, seconds: floa
     classified = [item for item in items if item["status"] == "classified"]
     console.print(
         f"{len(items)} results in DynamoDB {seconds:.1f} s after the first image was dropped:"
-        f" {len(classified)} classified, {len(items) - len(classified)} rejected"
+        f" {len(classified)} classified, {len(items) - len(classified)} rejected",
+        soft_wrap=True,
     )
     least_sure = sorted(items, key=lambda item: item.get("confidence", -1.0))
     known = all(drop.label is not None for drop in drops)
@@ -184,8 +186,11 @@ def _tell(items: list[Item], drops: list[Drop], stack: LocalStack, seconds: floa
         )
 
 
-def _go_on(bundle: Path, drops: list[Drop], stack: LocalStack, keep: bool) -> None:
-    label, first = drops[0].label or "LABEL", os.path.relpath(drops[0].path)
+def _go_on(bundle: Path, drops: list[Drop], items: list[Item], stack: LocalStack, keep: bool) -> None:
+    label = next((item["label"] for item in items if "label" in item), "LABEL")
+    first = drops[0].path.absolute()
+    if first.is_relative_to(Path.cwd()):
+        first = first.relative_to(Path.cwd())
     uri = stack.deployment.outputs["ModelUri"]
     console.print(
         "\n".join(
@@ -196,7 +201,7 @@ def _go_on(bundle: Path, drops: list[Drop], stack: LocalStack, keep: bool) -> No
                 "in another:",
                 '  eval "$(.venv/bin/bucketlens local env)"',
                 *([] if keep else [f"  .venv/bin/bucketlens model publish {bundle} --to {uri}"]),
-                f"  .venv/bin/aws s3 cp {shlex.quote(first)} {stack.deployment.outputs['InputUri']}",
+                f"  .venv/bin/aws s3 cp {shlex.quote(str(first))} {stack.deployment.outputs['InputUri']}",
                 f"  .venv/bin/bucketlens results find --label {shlex.quote(label)} --min-confidence 0.9",
                 "on AWS:",
                 "  sam build && sam deploy --guided",
