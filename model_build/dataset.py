@@ -9,7 +9,13 @@ from classifier.errors import UserError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
-_SPLIT_OF_FOLDER = {"train": TRAIN, "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION, "test": TEST}
+_FOLDERS_OF_SPLIT = {
+    TRAIN: ("train", "training", "seg_train"),
+    VALIDATION: ("validation", "valid", "val", "seg_val"),
+    TEST: ("test", "testing", "seg_test"),
+}
+_SPLIT_OF_FOLDER = {folder: split for split, folders in _FOLDERS_OF_SPLIT.items() for folder in folders}
+_UNLABELLED = "seg_pred"  # the "Intel scenes" data set has it beside seg_train and seg_test
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,10 @@ class PhotoFolder:
 def scan(root: Path) -> PhotoFolder:
     """Find the photos of ``root``. Every file counts, whatever its suffix, except hidden ones; nothing is opened.
 
-    The folder is taken as already split if it has a ``train`` folder with class folders in it. A folder below a
-    class folder belongs to that class.
+    The folder is taken as already split if it has a ``train`` folder with class folders in it; ``training`` and
+    ``seg_train`` mean the same, as ``valid``, ``val``, ``testing``, ``seg_test`` do, in any case of letters. Class
+    folders may lie one level deeper, in ``seg_train/seg_train``, as some archives unpack. A folder below a class folder
+    belongs to that class.
 
     Raises:
         UserError: no such folder, no class folders, or no files in them.
@@ -57,20 +65,32 @@ def scan(root: Path) -> PhotoFolder:
     if not folders:
         raise UserError(f"{root} has no class folders; put the photos of each class into a folder named after it")
     photos: list[Photo] = []
-    if any(_SPLIT_OF_FOLDER.get(folder.name) == TRAIN and _subfolders(folder) for folder in folders):
+    if any(_split_of(folder) == TRAIN and _subfolders(folder) for folder in folders):
         for folder in folders:
-            split = _SPLIT_OF_FOLDER.get(folder.name)
+            split = _split_of(folder)
+            if split is None and folder.name.lower() == _UNLABELLED:
+                continue
             if split is None:
                 raise UserError(
                     f"{root} is split into train, validation and test, and also has a folder {folder.name!r};"
                     " move it elsewhere"
                 )
-            photos += [photo for one in _subfolders(folder) for photo in _photos(root, one, split)]
+            photos += [photo for one in _class_folders(folder) for photo in _photos(root, one, split)]
     else:
         photos = [photo for folder in folders for photo in _photos(root, folder, None)]
     if not photos:
         raise UserError(f"the class folders of {root} hold no files")
     return PhotoFolder(root, tuple(sorted({photo.label for photo in photos})), tuple(photos))
+
+
+def _split_of(folder: Path) -> str | None:
+    return _SPLIT_OF_FOLDER.get(folder.name.lower())
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    """The class folders of a split's folder."""
+    folders = _subfolders(folder)
+    return _subfolders(folders[0]) if [one.name for one in folders] == [folder.name] else folders
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -34,6 +34,27 @@ def test_given_splits_are_kept(tmp_path: Path, validation: str) -> None:
     assert all(photo.name.startswith(f"{validation}/") for photo in split.photos["validation"])
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("seg_train", "seg_test"),
+        ("training", "testing"),
+        ("Train", "Test"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+    ],
+)
+def test_splits_go_by_the_names_that_archives_use(tmp_path: Path, train: str, test: str) -> None:
+    write_photos(tmp_path, {f"{split}/{label}": 2 for split in (train, test) for label in "ab"})
+    found = scan(tmp_path)
+    assert found.labels == ("a", "b")
+    assert Counter(photo.split for photo in found.photos) == {"train": 4, "test": 4}
+
+
+def test_photos_without_labels_beside_the_splits_take_no_part(tmp_path: Path) -> None:
+    write_photos(tmp_path, {"seg_train/a": 2, "seg_train/b": 2, "seg_pred/seg_pred": 3})
+    assert len(scan(tmp_path).photos) == 4
+
+
 def test_a_missing_validation_folder_is_cut_from_training(tmp_path: Path) -> None:
     write_photos(tmp_path, {"train/a": 10, "train/b": 10, "test/a": 3, "test/b": 3})
     split = split_of(scan(tmp_path).photos)

@@ -1,0 +1,72 @@
+"""Which photos a report shows: a few of each class, and the copies it speaks of, within a limit of bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from model_build.inspection.cache import FactsCache, Thumbnail
+from model_build.inspection.facts import PhotoFacts
+from model_build.inspection.inspection import Inspection
+from model_build.inspection.reading import Progress, quiet_decoders, thumbnails
+
+MOST_PER_CLASS = 24
+MOST_GROUPS = 24
+MOST_IN_GROUP = 6
+_MOST_SHOWN = 1600
+_MOST_BYTES = 6_500_000  # 8.7 MB in base64
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """Attributes:
+    classes: the photos shown of each class, at most MOST_PER_CLASS, chosen by chance but always the same.
+    pictures: thumbnails by the sha256 of the photo; of groups of copies as well. One may be missing where the limit
+        of bytes was reached or a file has vanished.
+    """
+
+    classes: dict[str, tuple[PhotoFacts, ...]]
+    pictures: dict[str, Thumbnail]
+
+
+def make_sheets(inspection: Inspection, cache: FactsCache, progress: Progress = lambda *_: None) -> Sheets:
+    """Choose and draw what the report shows. Decodes at most some 1,700 photos, however many there are."""
+    evidence = inspection.evidence
+    by_label: dict[str, list[PhotoFacts]] = defaultdict(list)
+    for photo in evidence.photos:
+        by_label[photo.label].append(photo)
+    each = max(1, min(MOST_PER_CLASS, _MOST_SHOWN // len(by_label)))
+    chosen = {label: _sample(photos, each) for label, photos in sorted(by_label.items())}
+    wanted = {photo.measured.sha256: photo for photo in _of_groups(inspection)}
+    # The first of every class, then the second of every class: where the limit cuts, it cuts all alike.
+    for rank in range(each):
+        for photos in chosen.values():
+            if rank < len(photos) and len(wanted) < _MOST_SHOWN:
+                wanted.setdefault(photos[rank].measured.sha256, photos[rank])
+    pictures: dict[str, Thumbnail] = {}
+    size = 0
+    with quiet_decoders():
+        for sha256, thumbnail in thumbnails(list(wanted.values()), cache, progress):
+            size += len(thumbnail.data)
+            if size > _MOST_BYTES:
+                break
+            pictures[sha256] = thumbnail
+    shown = {
+        label: tuple(photo for photo in photos if photo.measured.sha256 in pictures) for label, photos in chosen.items()
+    }
+    return Sheets(shown, pictures)
+
+
+def _sample(photos: Sequence[PhotoFacts], count: int) -> tuple[PhotoFacts, ...]:
+    """``count`` of ``photos`` by chance, the same ones whenever the names are the same."""
+    return tuple(sorted(photos, key=lambda photo: hashlib.sha256(photo.name.encode()).digest())[:count])
+
+
+def _of_groups(inspection: Inspection) -> Iterable[PhotoFacts]:
+    evidence = inspection.evidence
+    for groups in (evidence.duplicates.exact, evidence.duplicates.near):
+        for group in groups[:MOST_GROUPS]:
+            yield from group.photos[:MOST_IN_GROUP]
+    yield from evidence.duplicates.blank[:MOST_PER_CLASS]
