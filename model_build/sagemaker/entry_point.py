@@ -1,0 +1,181 @@
+"""What runs in a SageMaker training container: settings as flags, photos from the channels, a run and a bundle out.
+
+``python -m model_build.sagemaker.entry_point --epochs 3 --learning_rate 0.001``. Every setting of
+:class:`model_build.config.TrainingConfig` is a flag, written with underscores, as SageMaker names hyperparameters, or
+with hyphens.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from argparse import ArgumentError, ArgumentParser
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from classifier.errors import UserError
+from model_build.config import TrainingConfig
+from model_build.sagemaker.checkpoints import Checkpoints
+from model_build.sagemaker.container import Container
+from model_build.watching import TrainingWatcher
+
+if TYPE_CHECKING:
+    from model_build.fitting import Epoch
+    from model_build.runs import Run
+
+RUN_NAME = "run"
+BUNDLE_NAME = "bundle"
+_COPIED = ("run.json", "history.json", "config.json")
+# Toolkits add these to the hyperparameters: the metric of a tuning job, and where TensorFlow's own would be saved.
+_IGNORED = ("--_tuning_objective_metric", "--model_dir")
+_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+
+Say = Callable[[str], None]
+
+
+def main(
+    arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ, say: Say | None = None
+) -> int:
+    """Train as the flags say; 0 on success, else 1 with the reason where SageMaker shows it."""
+    say = say or _print
+    container = Container.of(environ)
+    try:
+        settings, package = parse(sys.argv[1:] if arguments is None else arguments)
+        train_in(container, settings, package=package, say=say)
+    except UserError as error:
+        reason = str(error)
+    except Exception as error:
+        container.fail(f"{type(error).__name__}: {error}")
+        raise
+    else:
+        return 0
+    container.fail(reason)
+    say(f"error: {reason}")
+    return 1
+
+
+def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """The settings that the flags give, and whether to package the model.
+
+    Raises:
+        UserError: an unknown flag, or a value of another type.
+    """
+    parser = ArgumentParser(prog="entry_point", exit_on_error=False, allow_abbrev=False)
+    for field in fields(TrainingConfig):
+        spellings = dict.fromkeys((f"--{field.name}", f"--{field.name.replace('_', '-')}"))
+        parser.add_argument(*spellings, dest=field.name, type=_reader(type(field.default)))
+    parser.add_argument("--package", type=_switch, default=True)
+    for name in _IGNORED:
+        parser.add_argument(name, dest="ignored")
+    try:
+        given, unknown = parser.parse_known_args(arguments)
+    except ArgumentError as error:
+        raise UserError(f"the hyperparameters: {error}") from None
+    if unknown:
+        raise UserError(f"the hyperparameters: unknown {' '.join(unknown)}")
+    values = {name: value for name, value in vars(given).items() if name not in ("package", "ignored")}
+    return {name: value for name, value in values.items() if value is not None}, given.package
+
+
+def train_in(container: Container, settings: Mapping[str, Any], *, package: bool, say: Say) -> Run:
+    """Train on the container's photos and leave the run, and the bundle made of it, where models belong.
+
+    An interrupted job, as on spot capacity, goes on from its last completed epoch.
+
+    Raises:
+        UserError: no photos, a wrong setting, or what else :func:`model_build.training.train` cannot do.
+    """
+    from model_build.diagnosed import train_diagnosed
+
+    settings = dict(settings)
+    weights = container.weights(settings.get("backbone"))
+    if weights is not None and "backbone" not in settings:
+        from model_build.weights import resolve_network
+
+        settings["backbone"] = resolve_network(None, 0.0, weights)[0].name
+    config = TrainingConfig.composed(None, settings)
+    say(f"settings: {config.to_document()}")
+    say(f"GPUs: {container.gpus}; checkpoints: {'yes' if container.checkpoints else 'no'}")
+    out = container.model / RUN_NAME
+    checkpoints = Checkpoints(container.checkpoints, out.with_name(f"{RUN_NAME}.partial"))
+    checkpoints.restore()
+    try:
+        with container.photos() as photos:
+            run, _ = train_diagnosed(
+                config,
+                photos,
+                out,
+                weights=weights,
+                watcher=_Metrics(say, checkpoints),
+                on_finding=lambda finding: say(f"{finding.severity.value}: {finding.rule}: {finding.meaning}"),
+            )
+            # The last value of a metric is what a tuning job goes by: that of the weights which were kept.
+            say(metric_line(validation_accuracy=run.record.validation["accuracy"]))
+            if package:
+                _package(run, container.model / BUNDLE_NAME, photos, say)
+    finally:
+        checkpoints.clear_work()
+    checkpoints.remove()
+    container.data.mkdir(parents=True, exist_ok=True)
+    for name in _COPIED:
+        shutil.copyfile(run.folder / name, container.data / name)
+    return run
+
+
+def metric_line(**values: float) -> str:
+    """A line that the metric definitions of :mod:`model_build.sagemaker.requests` find their values in."""
+    return "metrics: " + "; ".join(f"{name}={value:.6f}" for name, value in values.items())
+
+
+class _Metrics(TrainingWatcher):
+    def __init__(self, say: Say, checkpoints: Checkpoints) -> None:
+        self._say, self._checkpoints = say, checkpoints
+
+    def left_out(self, unreadable: Sequence[Any]) -> None:
+        for one in unreadable:
+            self._say(f"left out: {one.name}: {one.code}: {one.reason}")
+
+    def resumed(self, epochs: int) -> None:
+        self._say(f"resumed after {epochs} epochs")
+
+    def training_step(self, epoch: int, step: int, steps: int) -> None:  # noqa: ARG002
+        if step == 1:  # the state of the epoch before is complete by now
+            self._checkpoints.save()
+
+    def epoch(self, epoch: Epoch, of: int) -> None:
+        told = metric_line(
+            loss=epoch.loss, validation_loss=epoch.validation_loss, validation_accuracy=epoch.validation_accuracy
+        )
+        self._say(f"epoch {epoch.number} of {of}: {told}")
+
+
+def _package(run: Run, out: Path, photos: Path, say: Say) -> None:
+    from model_build.conversion import convert
+    from model_build.packaging import package
+
+    say("converting")
+    convert(run, data=photos)
+    manifest = package(run, out, name="model", data=photos)
+    say(f"packaged and proven: version {manifest.version}")
+
+
+def _reader(wanted: type) -> Callable[[str], Any]:
+    return _switch if wanted is bool else wanted
+
+
+def _switch(word: str) -> bool:
+    if word.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError(f"{word!r} is neither true nor false")
+    return word.lower() in _TRUE
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
