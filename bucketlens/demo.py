@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bucketlens.cli import model as commands
 from bucketlens.cli.main import run as run_to_exit
+from bucketlens.cli.publish import publish
 from bucketlens.cli.results import print_table
 from bucketlens.results import Item, Query, find
 from classifier.bundle import REPORT_NAME
@@ -95,7 +96,7 @@ def _trained(data: str, bundle: Path) -> list[Drop]:
         _step("model", "sample-data", folder)
         commands.sample_data(folder)
     _step("model", "train", folder, "--out", run)
-    commands.train(folder, run)
+    commands.train(str(folder), run)
     _step("model", "convert", run)
     commands.convert(run)
     name = folder.resolve().name
@@ -121,7 +122,7 @@ def _imported(model: Path, labels: Path, images: Path, bundle: Path) -> list[Dro
 def _publish(stack: LocalStack, bundle: Path) -> None:
     uri = stack.deployment.outputs["ModelUri"]
     _step("model", "publish", bundle, "--to", uri)
-    commands.publish(bundle, uri)
+    publish(bundle, uri)
 
 
 def _drop(stack: LocalStack, drops: list[Drop]) -> None:

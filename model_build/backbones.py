@@ -1,17 +1,29 @@
-"""The networks one can train, by name. Each takes plain RGB 0..255: its scaling is its own first layer."""
+"""The networks one can train, by name. Each takes plain RGB 0..255: its scaling is its own first layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from classifier.errors import UserError
 from model_build.tf_runtime import load_tensorflow
 
-Build = Callable[[Any, int, int], Any]
-"""(keras, height, width) -> a Keras model from (batch, height, width, 3) float32 RGB 0..255 to (batch, features)."""
+Build = Callable[[Any, Any, float, str | None], Any]
+"""(keras, image, alpha, weights: "imagenet" or None) -> the feature map of ``image``, (batch, rows, columns, channels).
+
+``image`` is a symbolic tensor, (batch, height, width, 3) float32 RGB 0..255.
+"""
+
+DEPTHS = ("none", "quarter", "half", "most", "all")
+"""How much of a backbone fine-tuning may change, from its end: names of the freeze points."""
+
+ALPHAS = (1.0, 0.35, 0.5, 0.75, 1.3, 1.4)
+"""Width multipliers of MobileNetV2 with ImageNet weights (https://keras.io/api/applications/mobilenet/)."""
+
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 @dataclass(frozen=True)
@@ -20,29 +32,136 @@ class Backbone:
 
     Attributes:
         name: its Keras name in snake case.
-        image_size: the input side it is meant for, in pixels.
-        build: makes it, with random weights.
+        image_size: the input side it is meant for, in pixels; ``minimum_size``: the smallest that it accepts.
+        build: makes it.
+        freeze_points: for ``quarter``, ``half`` and ``most`` of :data:`DEPTHS` how the name of the first layer begins
+            that fine-tuning may change.
+        pretrained: whether it is meant to start from ImageNet weights, and fine-tuned with BatchNormalization frozen.
+        has_alpha: whether it comes in widths.
     """
 
     name: str
     image_size: int
     build: Build
+    freeze_points: Mapping[str, str] = field(default_factory=dict)
+    minimum_size: int = 32
+    pretrained: bool = True
+    has_alpha: bool = False
+
+    def trained_layers(self, layers: list[Any], depth: str) -> list[Any]:
+        """Those of the backbone's ``layers``, in their order, that fine-tuning to ``depth`` changes."""
+        if depth in ("none", "all"):
+            return layers if depth == "all" else []
+        begin = self.freeze_points[depth]
+        first = next(position for position, layer in enumerate(layers) if layer.name.startswith(begin))
+        return layers[first:]
 
 
-def _small_cnn(keras: Any, height: int, width: int) -> Any:
+def _small_cnn(keras: Any, image: Any, _alpha: float, _weights: str | None) -> Any:
     """VGG-like, 0.13 M parameters and 7 M multiply-adds at 32 x 32: trains from nothing on a CPU in seconds."""
     layers = keras.layers
-    image = keras.Input((height, width, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")(image)
     # Convolution, normalization, ReLU: the order that conversion folds into a single integer operation.
-    for filters, stride in ((32, 2), (32, 1), (64, 2), (64, 1), (96, 2)):
-        x = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
-        x = layers.ReLU()(x)
-    return keras.Model(image, layers.GlobalAveragePooling2D(name="features")(x), name="small_cnn")
+    for number, (filters, stride) in enumerate(((32, 2), (32, 1), (64, 2), (64, 1), (96, 2)), start=1):
+        x = layers.Conv2D(
+            filters, 3, strides=stride, padding="same", use_bias=False, name=f"block_{number}_convolution"
+        )(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"block_{number}_normalization")(x)
+        x = layers.ReLU(name=f"block_{number}_relu")(x)
+    return x
 
 
-BACKBONES = {backbone.name: backbone for backbone in (Backbone("small_cnn", 32, _small_cnn),)}
+def _minus_one_to_one(keras: Any, image: Any) -> Any:
+    return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")(image)
+
+
+def _as_is(_: Any, image: Any) -> Any:
+    return image
+
+
+def _caffe(keras: Any, image: Any) -> Any:
+    """BGR minus the ImageNet mean, as ResNet50's weights were trained (keras.applications.imagenet_utils, "caffe")."""
+    swapped = keras.ops.take(image, [2, 1, 0], axis=-1)
+    return keras.layers.Rescaling(1.0, offset=[-mean for mean in _CAFFE_MEAN_BGR], name="scaling")(swapped)
+
+
+def _efficientnet(keras: Any, image: Any) -> Any:
+    """What keras.applications adds for its ImageNet weights only: a division by the root of the standard deviation
+    behind the network's own (x / 255 - mean) / std; moved in front of that, so that the weights are loadable."""
+    means = (0.485, 0.456, 0.406)
+    scale = [1 / math.sqrt(std) for std in _IMAGENET_STD]
+    offset = [255 * mean * (1 - one) for mean, one in zip(means, scale, strict=True)]
+    return keras.layers.Rescaling(scale, offset=offset, name="scaling")(image)
+
+
+def _application(name: str, prepare: Callable[[Any, Any], Any], *, has_alpha: bool = False, **options: Any) -> Build:
+    """A network of keras.applications without its top, behind its scaling."""
+
+    def build(keras: Any, image: Any, alpha: float, weights: str | None) -> Any:
+        shape = tuple(image.shape[1:])
+        width = {"alpha": alpha} if has_alpha else {}
+        constructor = getattr(keras.applications, name)
+        network = constructor(
+            include_top=False, weights=None, input_tensor=prepare(keras, image), input_shape=shape, **width, **options
+        )
+        if weights is not None:
+            # Made apart: with weights some constructors build another graph, and our own must not depend on that.
+            source = constructor(include_top=False, weights=weights, input_shape=shape, **width, **options)
+            assign_weights(network, source.get_weights())
+        return network.output
+
+    return build
+
+
+_ALL = (
+    Backbone("small_cnn", 32, _small_cnn, {"quarter": "block_5", "half": "block_4", "most": "block_2"}, 8, False),
+    Backbone(
+        "mobilenet_v2",
+        224,
+        _application("MobileNetV2", _minus_one_to_one, has_alpha=True),
+        {"quarter": "block_13", "half": "block_6", "most": "block_3"},
+        has_alpha=True,
+    ),
+    Backbone(
+        "mobilenet_v3_small",
+        224,
+        _application("MobileNetV3Small", _as_is),
+        {"quarter": "expanded_conv_8", "half": "expanded_conv_3", "most": "expanded_conv_1"},
+    ),
+    Backbone(
+        "mobilenet_v3_large",
+        224,
+        _application("MobileNetV3Large", _as_is),
+        {"quarter": "expanded_conv_12", "half": "expanded_conv_6", "most": "expanded_conv_3"},
+    ),
+    Backbone(
+        "efficientnet_b0",
+        224,
+        _application("EfficientNetB0", _efficientnet),
+        {"quarter": "block6a", "half": "block4a", "most": "block2a"},
+    ),
+    Backbone(
+        "efficientnet_v2_b0",
+        224,
+        _application("EfficientNetV2B0", _as_is),
+        {"quarter": "block6a", "half": "block4a", "most": "block2a"},
+    ),
+    Backbone(
+        "resnet50",
+        224,
+        _application("ResNet50", _caffe),
+        {"quarter": "conv5_block1", "half": "conv4_block1", "most": "conv3_block1"},
+    ),
+    Backbone(
+        "xception",
+        299,
+        _application("Xception", _minus_one_to_one),
+        {"quarter": "block13", "half": "block8", "most": "block3"},
+        minimum_size=71,
+    ),
+)
+
+BACKBONES = {backbone.name: backbone for backbone in _ALL}
 
 
 def find_backbone(name: str) -> Backbone:
@@ -53,37 +172,54 @@ def find_backbone(name: str) -> Backbone:
         raise UserError(f"unknown backbone {name!r}; there is {', '.join(BACKBONES)}") from None
 
 
-def build_classifier(
-    backbone: Backbone, *, height: int, width: int, labels: int, dropout: float, weights: Path | None = None
-) -> Any:
-    """A Keras classifier from (batch, height, width, 3) float32 RGB 0..255 to (batch, labels) logits.
+def build_backbone(backbone: Backbone, *, size: int, alpha: float = 1.0, imagenet: bool = False) -> Any:
+    """A Keras model from (batch, size, size, 3) float32 RGB 0..255 to (batch, features), its last layer ``features``.
+
+    Raises:
+        UserError: the size is too small, or the ImageNet weights cannot be had.
+    """
+    if size < backbone.minimum_size:
+        raise UserError(
+            f"{backbone.name} takes no images of {size} pixels; the smallest image size is {backbone.minimum_size}"
+        )
+    _, keras = load_tensorflow()
+    image = keras.Input((size, size, 3), name="image")
+    try:
+        x = backbone.build(keras, image, alpha, "imagenet" if imagenet and backbone.pretrained else None)
+    # A failed download and a width without weights: Keras raises bare Exception and ValueError for them.
+    except Exception as error:
+        if not imagenet:
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"the ImageNet weights of {backbone.name} cannot be downloaded ({reason}); fetch them elsewhere and give"
+            " --weights FILE, or train from nothing with --no-pretrained"
+        ) from None
+    x = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(image, x, name=backbone.name)
+
+
+def assign_weights(model: Any, weights: list[Any]) -> None:
+    """``model.set_weights``, also for Normalization layers, which compute with constants made from theirs."""
+    model.set_weights(weights)
+    finalize(model)
+
+
+def finalize(model: Any) -> None:
+    """Bring what layers derive from their weights up to date; call it before the model is first traced."""
+    _, keras = load_tensorflow()
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+
+
+def build_classifier(features: Any, *, labels: int, dropout: float) -> Any:
+    """A Keras classifier on ``features`` (:func:`build_backbone`), from its image to (batch, labels) float32 logits.
 
     Logits, because calibrating by a temperature needs them, and because 8 bits of logits keep the order of the
     unlikely labels where 8 bits of probabilities make them all 0.
-
-    Args:
-        weights: a ``.weights.h5`` file for the backbone, such as ``backbone.weights.h5`` of an earlier run.
-
-    Raises:
-        UserError: the weights are not there, or are not this backbone's.
     """
     _, keras = load_tensorflow()
-    features = backbone.build(keras, height, width)
-    if weights is not None:
-        load_weights(features, weights, backbone.name)
     x = keras.layers.Dropout(dropout)(features.output)
-    return keras.Model(features.input, keras.layers.Dense(labels, name="logits")(x), name=f"{backbone.name}_classifier")
-
-
-def load_weights(model: Any, path: Path, name: str) -> None:
-    """Raises UserError, naming the file, when ``path`` holds no weights or those of another network."""
-    if not path.is_file():
-        raise UserError(f"the weights {path} do not exist")
-    if not path.name.endswith(".weights.h5"):
-        raise UserError(f"{path} is not a .weights.h5 file, as Keras writes them")
-    try:
-        model.load_weights(path)
-    # h5py and Keras raise most of the built-in exceptions on a damaged or foreign file.
-    except Exception as error:  # noqa: BLE001
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} does not hold weights for the backbone {name}: {reason}") from None
+    logits = keras.layers.Dense(labels, name="logits", dtype="float32")(x)
+    return keras.Model(features.input, logits, name=f"{features.name}_classifier")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -56,13 +57,34 @@ def golden_files(model: Model, photos: Sequence[GoldenFile]) -> dict[str, bytes]
     return files
 
 
-def write_bundle(out: Path, manifest: Manifest, content: bytes, companions: dict[str, bytes]) -> Manifest:
+def tensor_digests(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, str]:
+    """sha256 of the tensor that each golden photo among ``files`` becomes here, by file name.
+
+    Raises:
+        ImageRejected: a photo cannot be decoded.
+    """
+    spec, policy = manifest.input, manifest.resize
+    return {
+        name: hashlib.sha256(decode(data, height=spec.height, width=spec.width, policy=policy).tensor).hexdigest()
+        for name, data in sorted(files.items())
+        if name.startswith(f"{PurePosixPath(GOLDEN_NAME).parent}/") and name != GOLDEN_NAME
+    }
+
+
+def write_bundle(
+    out: Path,
+    manifest: Manifest,
+    content: bytes,
+    companions: dict[str, bytes],
+    unlisted: Mapping[str, bytes] | None = None,
+) -> Manifest:
     """Write ``out`` in one step, after the folder has been opened, loaded and golden-tested as the function does.
 
     Args:
         manifest: complete but for ``files``.
         content: the model.
         companions: the other files of the bundle, by name.
+        unlisted: files beside them that are no part of the bundle, and stay here when it is published.
 
     Raises:
         UserError: ``out`` is taken.
@@ -71,7 +93,7 @@ def write_bundle(out: Path, manifest: Manifest, content: bytes, companions: dict
     contents = {MODEL_NAME: content, **companions}
     complete = replace(manifest, files={name: FileEntry.of(data) for name, data in contents.items()})
     with staged_folder(out) as staging:
-        for name, data in {**contents, MANIFEST_NAME: complete.to_bytes()}.items():
+        for name, data in {**contents, **(unlisted or {}), MANIFEST_NAME: complete.to_bytes()}.items():
             path = staging / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -86,12 +108,23 @@ def prove(bundle: Path) -> Manifest:
         UserError: no such folder, or one that is no bundle.
         ModelIntegrityError, ModelIncompatibleError: it is not what it says, or does not compute what it says.
     """
-    if not (bundle / MANIFEST_NAME).is_file():
-        what = "is not a bundle: it has no manifest.json" if bundle.is_dir() else "does not exist"
-        raise UserError(f"the bundle {bundle} {what}; make one with 'bucketlens model package' or 'model import'")
-    manifest, path = open_local_bundle(bundle)
-    model = load_quietly(path.read_bytes(), manifest)
+    manifest, content = load_bundle(bundle)
+    model = load_quietly(content, manifest)
     if GOLDEN_NAME in manifest.files:
         golden = GoldenSet.from_bytes((bundle / GOLDEN_NAME).read_bytes())
         model.check_golden(golden, lambda name: (bundle / name).read_bytes())
     return manifest
+
+
+def load_bundle(bundle: Path) -> tuple[Manifest, bytes]:
+    """A verified bundle's manifest and the content of its model.
+
+    Raises:
+        UserError: no such folder, or one that is no bundle.
+        ModelIntegrityError, ModelIncompatibleError: it is not what it says.
+    """
+    if not (bundle / MANIFEST_NAME).is_file():
+        what = "is not a bundle: it has no manifest.json" if bundle.is_dir() else "does not exist"
+        raise UserError(f"the bundle {bundle} {what}; make one with 'bucketlens model package' or 'model import'")
+    manifest, path = open_local_bundle(bundle)
+    return manifest, path.read_bytes()

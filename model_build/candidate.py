@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from classifier.bundle import MODEL_NAME, FileEntry, InputSpec, Manifest, Output
 from classifier.imaging import ResizePolicy
 from classifier.model import Model, ModelFacts, inspect, interpreter_facts
 from model_build.quiet import quiet_stderr
-from model_build.tensors import Progress
+
+if TYPE_CHECKING:
+    from model_build.tensors import Progress
 
 _WARM_UP, _TIMED = 5, 50
 
@@ -31,6 +33,7 @@ def describe(
     created: datetime,
     scaling: Scaling | None = None,
     review_threshold: float = 0.5,
+    temperature: float = 1.0,
 ) -> Manifest:
     """A manifest that lists the model alone; packaging adds the rest.
 
@@ -49,7 +52,7 @@ def describe(
         input=InputSpec(facts.height, facts.width, facts.input_dtype, facts.input_quantization),
         resize=resize,
         scaling=scaling,
-        output=OutputSpec(output_kind, facts.output_dtype, facts.output_quantization),
+        output=OutputSpec(output_kind, facts.output_dtype, facts.output_quantization, temperature),
         review_threshold=review_threshold,
         minimum_interpreter=dict([proven_interpreter()]),
     )

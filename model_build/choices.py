@@ -10,6 +10,8 @@ class QuantizationChoice(StrEnum):
 
     AUTO = "auto"
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC = "dynamic"
     INT8 = "int8"
 
 

@@ -6,27 +6,37 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from model_build.dataset import SPLITS
 from model_build.watching import TrainingWatcher
 
 if TYPE_CHECKING:
+    from model_build.comparison import Difference
     from model_build.conversion import Conversion
     from model_build.evaluation import Evaluation
-    from model_build.fitting import Epoch
     from model_build.metrics import Scores
+    from model_build.observers import Epoch
     from model_build.releases import PublishedVersion
     from model_build.split import Split
     from model_build.tensors import Unreadable
 
 _WIDEST_CONFUSION = 12
 _WIDEST_COLUMN = 4
+_MISTAKES_SHOWN = 10
 _UNREADABLE_SHOWN = 20
 _EPOCHS_A_LINE = 5  # where there is no bar, as in a log
 
@@ -58,6 +68,7 @@ class Screen(TrainingWatcher):
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -94,6 +105,12 @@ class Screen(TrainingWatcher):
         counts = ", ".join(f"{len(split.photos[name])} {name}" for name in SPLITS)
         self.say(f"{len(split.labels)} classes; photos: {counts}")
         self.step("starting TensorFlow")
+
+    def resumed(self, epochs: int) -> None:
+        self.say(f"going on after epoch {epochs} of an unfinished training")
+
+    def training_step(self, epoch: int, step: int, steps: int) -> None:
+        self._bar.update(self._task, completed=epoch - 1 + step / steps)
 
     def epoch(self, epoch: Epoch, of: int) -> None:
         what = f"validation accuracy {epoch.validation_accuracy:.4f}, loss {epoch.validation_loss:.4f}"
@@ -137,34 +154,84 @@ def class_table(scores: Scores) -> Table:
 
 
 def conversion_table(conversion: Conversion) -> Table:
-    table = Table(title=f"test photos in {conversion.interpreter}", title_justify="left")
-    table.add_column("model")
-    for name in ("accuracy", "right", "size", "latency, median", "p90"):
-        table.add_column(name, justify="right")
+    table = Table(title=f"measured in {conversion.interpreter}", title_justify="left")
+    table.add_column("format")
+    for name in ("validation", "test", "agrees", "median", "p90", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in conversion.models:
+        figures = ["-"] * 6
+        if one.failure is None:
+            figures = [
+                f"{one.validation_accuracy:.4f}",
+                f"{one.accuracy:.4f}",
+                f"{one.agreement:.3f}",
+                f"{one.latency_ms['median_ms']:.3f} ms",
+                f"{one.latency_ms['p90_ms']:.3f} ms",
+                f"{one.size_bytes / 1024:,.0f} KB",
+            ]
+        table.add_row(one.quantization + (" (chosen)" if one.quantization == conversion.chosen else ""), *figures)
+    return table
+
+
+def conversion_lines(conversion: Conversion) -> list[str]:
+    """Why each format was chosen or not; too long for a table's cells."""
+    return [f"{one.quantization}: {one.reason}" for one in conversion.models]
+
+
+def gate_lines(document: dict[str, Any]) -> list[str]:
+    """The gate's verdict, a line a check."""
+    words = {True: "passed", False: "FAILED", None: "not judged"}
+    return [f"gate: {one['name']} {words[one['passed']]}: {one['detail']}" for one in document["checks"]]
+
+
+def difference_table(difference: Difference) -> Table:
+    table = Table(title=f"A {difference.a}, B {difference.b}", title_justify="left")
+    for name in ("photo", "label", "A", "", "B", ""):
+        table.add_column(name, justify="left" if name else "right")
+    for one in difference.changes:
         table.add_row(
-            one.quantization + (" (chosen)" if one.quantization == conversion.chosen else ""),
-            f"{one.accuracy:.4f}",
-            f"{one.correct} of {one.images}",
-            f"{one.size_bytes / 1024:,.0f} KB",
-            f"{one.latency_ms['median_ms']:.3f} ms",
-            f"{one.latency_ms['p90_ms']:.3f} ms",
+            escape(one.photo),
+            escape(one.truth or "-"),
+            escape(one.a),
+            f"{one.a_confidence:.3f}",
+            escape(one.b),
+            f"{one.b_confidence:.3f}",
         )
     return table
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
     console = results()
+    quality = evaluation.quality
     console.print(f"model     {evaluation.model}", markup=False)
     flattered = "; the model was made from these very photos, which flatters it" if evaluation.training_data else ""
     console.print(f"photos    {evaluation.photos_used}{flattered}", markup=False)
     console.print(f"accuracy  {accuracy_line(evaluation.scores)}", markup=False)
-    latency = evaluation.latency
-    console.print(f"latency   {latency.median_ms:.3f} ms median, {latency.p90_ms:.3f} ms p90, one thread", markup=False)
+    if quality.top_k:
+        best = ", ".join(f"{share:.4f} in the best {k}" for k, share in quality.top_k.items())
+        console.print(f"top-k     {best}", markup=False)
+    console.print(
+        f"ECE       {quality.after.error:.4f} ({quality.before.error:.4f} before temperature {quality.temperature:.3f};"
+        " 15 bins)",
+        markup=False,
+    )
+    latency, size = evaluation.latency, evaluation.manifest.model.size_bytes
+    console.print(
+        f"latency   {latency.median_ms:.3f} ms median, {latency.p90_ms:.3f} ms p90, one thread; {size / 1024:,.0f} KB",
+        markup=False,
+    )
     console.print(class_table(evaluation.scores))
     confusion = confusion_table(evaluation.scores)
     if confusion is not None:
         console.print(confusion)
+    if quality.worst:
+        table = Table(title="worst mistakes", title_justify="left")
+        for name in ("photo", "is", "taken for", "confidence"):
+            table.add_column(name, justify="right" if name == "confidence" else "left")
+        for one in quality.worst[:_MISTAKES_SHOWN]:
+            photo = evaluation.photos[one.row].name
+            table.add_row(escape(photo), escape(one.truth), escape(one.predicted), f"{one.confidence:.3f}")
+        console.print(table)
 
 
 def versions_table(versions: Sequence[PublishedVersion]) -> Table:

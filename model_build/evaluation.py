@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from classifier.bundle import MANIFEST_NAME
+from classifier.bundle import Manifest
 from classifier.errors import UserError
-from classifier.loader import open_local_bundle
-from classifier.model import Model
 from model_build import runs
-from model_build.candidate import Latency, describe, inspect_quietly, load_quietly, measure_latency, predict_all
-from model_build.conversion import Conversion
+from model_build.candidate import Latency, as_document, measure_latency, predict_all
 from model_build.dataset import TEST, Photo, scan
-from model_build.metrics import Scores, score
+from model_build.metrics import Scores
+from model_build.opening import open_model
+from model_build.quality import Quality, judge
 from model_build.tensors import Progress, Unreadable, decode_photos
 
 
@@ -23,16 +22,45 @@ class Evaluation:
     """How a model did.
 
     Attributes:
+        photos: in the order of the rows that ``quality`` speaks of.
         photos_used: in words, for the reader: all, or the test split.
         training_data: the photos are the very set the model was made from, so the figures flatter it.
     """
 
     model: str
-    scores: Scores
+    manifest: Manifest
+    quality: Quality
     latency: Latency
+    photos: tuple[Photo, ...]
     unreadable: tuple[Unreadable, ...]
     photos_used: str
     training_data: bool
+
+    @property
+    def scores(self) -> Scores:
+        return self.quality.scores
+
+    def to_document(self) -> dict[str, Any]:
+        """What ``evaluate --format json`` prints."""
+        return {
+            "model": self.model,
+            "photos_used": self.photos_used,
+            "training_data": self.training_data,
+            **self.quality.to_document(),
+            "latency_ms": as_document(self.latency),
+            "size_bytes": self.manifest.model.size_bytes,
+            "review_threshold": self.manifest.review_threshold,
+            "unreadable": [one.name for one in self.unreadable],
+            "worst": [
+                {
+                    "photo": self.photos[one.row].name,
+                    "label": one.truth,
+                    "predicted": one.predicted,
+                    "confidence": round(one.confidence, 6),
+                }
+                for one in self.quality.worst
+            ],
+        }
 
 
 def evaluate(target: Path, data: Path, *, progress: Progress = lambda *_: None) -> Evaluation:
@@ -45,54 +73,34 @@ def evaluate(target: Path, data: Path, *, progress: Progress = lambda *_: None) 
         UserError: ``target`` is neither run nor bundle, ``data`` holds no photos, or a class the model does not know.
         ModelIntegrityError, ModelIncompatibleError: the bundle is not what it says.
     """
-    model, run = _open(target)
-    labels = model.manifest.labels
+    opened = open_model(target, calibrated=False)
+    manifest = opened.manifest
     found = scan(data)
-    photos, used = _photos(found.photos, data, run)
-    unknown = sorted({photo.label for photo in photos} - set(labels))
+    photos, used = _photos(found.photos, data, opened.run)
+    unknown = sorted({photo.label for photo in photos} - set(manifest.labels))
     if unknown:
         some = ", ".join(repr(label) for label in unknown[:5])
         raise UserError(
             f"{data} has {len(unknown)} classes that the model does not know: {some}; its labels are"
-            f" {', '.join(labels[:5])}{', ...' if len(labels) > 5 else ''}"
+            f" {', '.join(manifest.labels[:5])}{', ...' if len(manifest.labels) > 5 else ''}"
         )
-    spec = model.manifest.input
+    spec = manifest.input
     tensors, unreadable = decode_photos(
-        photos, height=spec.height, width=spec.width, policy=model.manifest.resize, progress=progress
+        photos, height=spec.height, width=spec.width, policy=manifest.resize, progress=progress
     )
     if not len(tensors):
         raise UserError(f"none of the {len(photos)} files in {data} is a readable photo, first: {unreadable[0].reason}")
-    predicted = predict_all(model, tensors.images, progress).argmax(axis=1)
+    unscaled = predict_all(opened.model, tensors.images, progress)
     return Evaluation(
-        model=f"{model.manifest.name} {model.manifest.version}",
-        scores=score(tensors.targets(labels), predicted, labels),
-        latency=measure_latency(model, tensors.images[0]),
+        model=opened.name,
+        manifest=manifest,
+        quality=judge(unscaled, tensors.targets(manifest.labels), manifest.labels, opened.temperature),
+        latency=measure_latency(opened.model, tensors.images[0]),
+        photos=tensors.photos,
         unreadable=tuple(unreadable),
         photos_used=used,
-        training_data=tensors.fingerprint == model.manifest.dataset.get("fingerprint"),
+        training_data=tensors.fingerprint == manifest.dataset.get("fingerprint"),
     )
-
-
-def _open(target: Path) -> tuple[Model, runs.Run | None]:
-    if (target / MANIFEST_NAME).is_file():
-        manifest, path = open_local_bundle(target)
-        return load_quietly(path.read_bytes(), manifest), None
-    if not (target / runs.RECORD_NAME).is_file():
-        what = "is neither a run nor a bundle" if target.exists() else "does not exist"
-        raise UserError(f"{target} {what}; give the folder that 'model train' or 'model package' wrote")
-    run = runs.Run.open(target)
-    conversion = Conversion.read(run)
-    content = (target / conversion.of(conversion.chosen).file).read_bytes()
-    manifest = describe(
-        content,
-        inspect_quietly(content),
-        name=target.resolve().name,
-        labels=run.labels,
-        resize=run.policy,
-        output_kind="logits",
-        created=datetime.fromisoformat(run.record.created_at).astimezone(UTC),
-    )
-    return load_quietly(content, manifest), run
 
 
 def _photos(photos: tuple[Photo, ...], data: Path, run: runs.Run | None) -> tuple[tuple[Photo, ...], str]:

@@ -102,7 +102,8 @@ def wilson_interval(correct: int, images: int, z: float = _Z95) -> tuple[float, 
     share, square = correct / images, z * z
     centre = (share + square / (2 * images)) / (1 + square / images)
     half = z / (1 + square / images) * math.sqrt(share * (1 - share) / images + square / (4 * images * images))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Kept around the share itself, which rounding may leave by a hair's breadth at 0 and 1.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -1,27 +1,36 @@
-"""``bucketlens model publish``: a proven bundle becomes an immutable version in S3, then the live one."""
+"""``bucketlens model publish``: a proven bundle becomes an immutable version in S3, then the live one.
+
+Before that it must pass the gate (:mod:`model_build.gate`). ``force`` publishes it all the same, with a reason that is
+kept at ``forced/<time>-<version>.json`` beside the versions: ``{"version", "reason", "failed", "forced_at"}``.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from classifier.bundle import MANIFEST_NAME
+from classifier.bundle import MANIFEST_NAME, Manifest, ModelUri
 from classifier.errors import UserError
-from model_build.bundling import prove
+from model_build.bundling import prove, tensor_digests
+from model_build.comparison import compare_with_live
+from model_build.files import json_bytes
+from model_build.gate import Check, Limits, Verdict, accuracy_check, recall_check, refusal, tensors_check
 from model_build.releases import live, parse_prefix, set_live
 from model_build.s3_objects import is_refused, read_object
+from model_build.tensors import Progress
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _CONTENT_TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8"}
 _ATTEMPTS = 3
+FORCED = "forced/"
 
 
 @dataclass(frozen=True)
@@ -31,12 +40,14 @@ class Publication:
     Attributes:
         uploaded, present: the version's object keys that were written, and those that were there with that content.
         promoted: whether the pointer now names this version.
+        verdict: of the gate.
     """
 
     version: str
     uploaded: tuple[str, ...]
     present: tuple[str, ...]
     promoted: bool
+    verdict: Verdict
 
 
 def publish(bundle: Path, uri: str, client: S3Client, *, promote: bool = True) -> str:
@@ -51,9 +62,13 @@ def publish_bundle(
     *,
     promote: bool = True,
     dry_run: bool = False,
+    limits: Limits = Limits(),  # noqa: B008
+    data: Path | None = None,
+    force: str | None = None,
+    progress: Progress = lambda *_: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Publication:
-    """Prove ``bundle``, upload its files below ``uri``, the manifest last, and make it the live version.
+    """Prove ``bundle``, hold it against the gate, upload its files below ``uri``, the manifest last, and make it live.
 
     Every file is written on the condition that nothing is there (``If-None-Match: *``), so that a version never
     changes; identical content that is there already counts as written, so that an interrupted publication can be
@@ -63,9 +78,13 @@ def publish_bundle(
         uri: ``s3://bucket/models/``.
         promote: False leaves the pointer alone.
         dry_run: check everything, write nothing.
+        limits: of the gate.
+        data: where the bundle's test photos are now, if they have been moved.
+        force: why it is published although the gate refuses it.
 
     Raises:
-        UserError: no bundle, the version exists with other content, or somebody else moved the pointer meanwhile.
+        UserError: no bundle, the gate refuses it, the version exists with other content, or somebody else moved the
+            pointer meanwhile.
         ModelIntegrityError, ModelIncompatibleError: the bundle does not prove itself.
         ClientError, BotoCoreError: what S3 refuses otherwise.
     """
@@ -73,6 +92,14 @@ def publish_bundle(
     manifest = prove(bundle)
     # Read before the upload: whoever publishes in the meantime has the newer say, and this publication must ask again.
     before = live(client, where)
+    verdict = Verdict(
+        (
+            *own_checks(bundle, manifest, limits),
+            compare_with_live(bundle, before, where, client, data=data, limits=limits, progress=progress),
+        )
+    )
+    if not verdict.passed and force is None:
+        raise UserError(refusal(f"{manifest.name} {manifest.version}", verdict))
     names = [*sorted(manifest.files), MANIFEST_NAME]
     uploaded: list[str] = []
     present: list[str] = []
@@ -80,10 +107,43 @@ def publish_bundle(
         key = where.key(manifest.version, name)
         written = _put_once(client, where.bucket, key, (bundle / name).read_bytes(), dry_run)
         (uploaded if written else present).append(key)
+    if force is not None and not verdict.passed and not dry_run:
+        _record_force(client, where, manifest.version, force, verdict, now())
     if promote:
         digest = hashlib.sha256((bundle / MANIFEST_NAME).read_bytes()).hexdigest()
         set_live(client, where, manifest.version, digest, before, dry_run=dry_run, now=now)
-    return Publication(manifest.version, tuple(uploaded), tuple(present), promote)
+    return Publication(manifest.version, tuple(uploaded), tuple(present), promote, verdict)
+
+
+def own_checks(bundle: Path, manifest: Manifest, limits: Limits) -> tuple[Check, ...]:
+    """The gate's checks that need nothing but the bundle, which has proven itself."""
+    golden = {name: (bundle / name).read_bytes() for name in manifest.files if name.startswith("golden/")}
+    proven = f"{len(golden) - 1} photos give the probabilities they gave when packaged" if golden else "has no photos"
+    test = manifest.metrics.get("test")
+    return (
+        Check("golden", True if golden else None, proven),
+        tensors_check(manifest.metrics.get("golden_tensors"), tensor_digests(manifest, golden)),
+        accuracy_check(test, limits),
+        recall_check(test, limits),
+    )
+
+
+def _record_force(
+    client: S3Client, where: ModelUri, version: str, reason: str, verdict: Verdict, time: datetime
+) -> None:
+    moment = time.astimezone(UTC)
+    entry = {
+        "version": version,
+        "reason": reason,
+        "failed": [asdict(check) for check in verdict.failed],
+        "forced_at": moment.isoformat(),
+    }
+    client.put_object(
+        Bucket=where.bucket,
+        Key=f"{where.prefix}{FORCED}{moment:%Y%m%dT%H%M%S.%fZ}-{version}.json",
+        Body=json_bytes(entry),
+        ContentType="application/json",
+    )
 
 
 def _put_once(client: S3Client, bucket: str, key: str, data: bytes, dry_run: bool) -> bool:

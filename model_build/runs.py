@@ -5,7 +5,8 @@
     RUN/config.json            TrainingConfig, as trained
         run.json               RunRecord: data, labels, input, figures, library versions
         split.json             which photo was in which split (relative paths and labels)
-        history.json           loss and accuracy by epoch
+        history.json           Epoch records: loss, accuracy, learning rate and time by epoch
+        tensorboard/           the same for: tensorboard --logdir RUN/tensorboard
         model.keras            the whole network, best weights
         backbone.weights.h5    the same without the last layer, for --weights
         confusion.json, .png   of the test photos
@@ -14,7 +15,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +24,8 @@ from classifier.errors import UserError
 from classifier.imaging import ResizePolicy
 from model_build.config import TrainingConfig
 from model_build.dataset import Photo
-from model_build.files import read_json
+from model_build.files import read_bytes, read_json
+from model_build.observers import Epoch
 from model_build.split import Split
 from model_build.tensors import Progress, TensorSet, decode_photos
 
@@ -48,6 +51,10 @@ class RunRecord:
         unreadable: files left out, each with name, code and reason.
         validation, test: :meth:`Scores.summary` of the Keras network on those photos.
         libraries: versions it was trained with.
+        training: what was found out for the configuration: backbone, alpha, parameters, class_weights, weights (where
+            the backbone's came from) and best_epoch.
+        timing: seconds of ``decoding``, ``fitting`` and all in ``total``; of the last start only after a resume.
+        diagnostics: what watched the training has to say, ``Diagnosis.to_document``; empty when nothing did.
     """
 
     created_at: str
@@ -61,6 +68,9 @@ class RunRecord:
     validation: dict[str, Any]
     test: dict[str, Any]
     libraries: dict[str, str]
+    training: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
     schema_version: str = "1"
 
 
@@ -82,10 +92,11 @@ class Run:
         if not (folder / RECORD_NAME).is_file():
             raise UserError(f"{folder} is not a run of 'bucketlens model train': it has no {RECORD_NAME}")
         document = read_json(folder / RECORD_NAME, "the run record")
-        missing = [field.name for field in fields(RunRecord) if field.name not in document]
+        required = [one.name for one in fields(RunRecord) if one.default is MISSING and one.default_factory is MISSING]
+        missing = [name for name in required if name not in document]
         if missing:
             raise UserError(f"the run record {folder / RECORD_NAME} is damaged: it lacks {', '.join(missing)}")
-        record = RunRecord(**{field.name: document[field.name] for field in fields(RunRecord)})
+        record = RunRecord(**{one.name: document[one.name] for one in fields(RunRecord) if one.name in document})
         return cls(folder, TrainingConfig.from_file(folder / CONFIG_NAME), record)
 
     @property
@@ -95,6 +106,14 @@ class Run:
     @property
     def policy(self) -> ResizePolicy:
         return self.config.policy
+
+    def history(self) -> tuple[Epoch, ...]:
+        """Raises UserError when ``history.json`` is damaged."""
+        path = self.folder / HISTORY_NAME
+        try:
+            return tuple(Epoch(**one) for one in json.loads(read_bytes(path, "the history")))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the history {path} is damaged: {error}") from None
 
     def split(self, data: Path | None = None) -> Split:
         """The run's split, its photos looked for in ``data`` or where they were.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model_build.fitting import Epoch
+    from model_build.observers import Epoch
     from model_build.split import Split
     from model_build.tensors import Unreadable
 
@@ -23,6 +23,12 @@ class TrainingWatcher:
 
     def split(self, split: Split) -> None:
         """Which photos train, validate and test."""
+
+    def resumed(self, epochs: int) -> None:
+        """An unfinished training goes on after ``epochs`` completed ones."""
+
+    def training_step(self, epoch: int, step: int, steps: int) -> None:
+        """``step`` of the ``steps`` of fine-tuning epoch ``epoch`` is done."""
 
     def epoch(self, epoch: Epoch, of: int) -> None:
         """An epoch has ended, of at most ``of``."""

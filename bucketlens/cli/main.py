@@ -9,7 +9,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from rich.console import Console
 
-from bucketlens.cli import local, model, results
+from bucketlens.cli import evaluate, inspect, local, model, publish, results, train_job, tune
 from classifier.errors import BucketlensError
 
 app = typer.Typer(
@@ -20,6 +20,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+inspect.register(model.app)
+evaluate.register(model.app)
+publish.register(model.app)
+tune.register(model.app)
+train_job.register(model.app)
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bucketlens.cli.data import local_data
 from classifier.errors import UserError
 from model_build import display
 from model_build.choices import OutputChoice, QuantizationChoice, ScalingChoice
@@ -31,6 +30,23 @@ class Resize(StrEnum):
     STRETCH = "stretch"
     CROP = "crop"
     PAD = "pad"
+
+
+class Depth(StrEnum):
+    """:data:`model_build.backbones.DEPTHS`."""
+
+    NONE = "none"
+    QUARTER = "quarter"
+    HALF = "half"
+    MOST = "most"
+    ALL = "all"
+
+
+class Optimizer(StrEnum):
+    """:data:`model_build.config.OPTIMIZERS`."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
 
 
 class Format(StrEnum):
@@ -63,83 +79,129 @@ def sample_data(out: Annotated[Path, typer.Argument(help="Folder to write; must 
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder with a folder per class; train/validation/test above is fine.")],
+    data: Annotated[
+        str, typer.Argument(help="Folder with a folder per class, train/validation/test above is fine; or s3://...")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.")],
-    backbone: Annotated[str | None, typer.Option(help="Network (default: small_cnn).")] = None,
-    weights: Annotated[Path | None, typer.Option(help="A .weights.h5 file for the backbone to start from.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Network (default: the one that --weights fits, else small_cnn).")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A .weights.h5 file to start from, in place of ImageNet's.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML or JSON with any settings; options win over it.")] = None,
+    best_of: Annotated[str | None, typer.Option("--best-of", help="Take the settings of a study's best trial.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Width of mobilenet_v2 (default: the weights', else 1).")] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights or from nothing.")
+    ] = None,
+    fine_tune: Annotated[Depth | None, typer.Option(help="How much of the backbone is trained.")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most this many passes over the photos.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="sgd has momentum.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Decoupled weight decay.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of the features dropped before the last layer.")] = None,
+    augmentation: Annotated[float | None, typer.Option(help="Strength of random changes, 0 (off) to 1.")] = None,
     image_size: Annotated[int | None, typer.Option(help=SizeHelp)] = None,
     resize: Annotated[Resize | None, typer.Option(help="How a photo becomes that square.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split, the weights, order and augmentation.")] = None,
 ) -> None:
     """Train a classifier from a folder of photos, and measure it on photos it has not seen.
 
-    Example: bucketlens model train digits --out runs/digits
-    """
-    _require_interpreter()
-    from model_build.config import TrainingConfig
-    from model_build.training import train as train_run
+    A training that was killed goes on from its last completed epoch when the same command is given again.
 
-    settings = TrainingConfig.from_file(config) if config else TrainingConfig()
+    Example: bucketlens model train flowers --out runs/flowers --backbone mobilenet_v2
+    """
+    require_interpreter()
+    from model_build.caches import cache_folder
+    from model_build.config import TrainingConfig
+    from model_build.diagnosed import train_diagnosed
+    from model_build.diagnostics.table import diagnosis_table
+    from model_build.inspection.noting import note
+    from model_build.weights import resolve_network
+
+    if config and best_of:
+        raise UserError("--config and --best-of both give the settings; leave one out")
     options = {
         "backbone": backbone,
+        "alpha": alpha,
+        "pretrained": pretrained,
+        "fine_tune": fine_tune.value if fine_tune else None,
         "epochs": epochs,
         "batch_size": batch_size,
+        "optimizer": optimizer.value if optimizer else None,
         "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "dropout": dropout,
+        "augmentation": augmentation,
         "image_size": image_size,
         "resize": resize.value if resize else None,
         "seed": seed,
     }
-    settings = settings.overridden(options, "the options")
+    found = None
+    if best_of:
+        from model_build.tuning.best import best_of as look_up
+
+        found = look_up(best_of)
+        settings = found.config.overridden(options, "the options")
+    else:
+        if weights and not backbone and not config:
+            options["backbone"] = resolve_network(None, 0.0, weights)[0].name
+        settings = TrainingConfig.composed(config, options)
     with display.Screen(display.messages()).running() as screen:
-        run, scores = train_run(settings, data, out, weights=weights, watcher=screen)
+        folder = local_data(data, s3_client, screen)
+        run, scores = train_diagnosed(settings, folder, out, weights=weights, watcher=screen)
+        screen.step("inspecting photos")
+        note(out, data, folder, cache_folder(), screen.progress)
+    if found:
+        found.note(out)
     console = display.results()
     console.print(f"validation accuracy  {run.record.validation['accuracy']:.4f}", markup=False)
     console.print(f"test accuracy        {display.accuracy_line(scores)}", markup=False)
     confusion = display.confusion_table(scores)
     if confusion is not None:
         console.print(confusion)
-    display.messages().print(f"written: {out}; next: bucketlens model convert {out}", markup=False)
+    messages = display.messages()
+    messages.print(diagnosis_table(run.record.diagnostics))
+    messages.print(f"written: {out}; next: bucketlens model convert {out}", markup=False)
 
 
 @app.command()
-def convert(run: Annotated[Path, typer.Argument(help="Run folder.")], data: DataOption = None) -> None:
-    """Convert a run to float32 and int8 TensorFlow Lite, each tested in the interpreter that serves.
+def convert(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    data: DataOption = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, max=100.0, help="Points of validation accuracy a format may lose against float32.")
+    ] = 0.5,
+    target: Annotated[
+        Path | None,
+        typer.Option(help="Python (with numpy, Pillow and the interpreter) that will serve; default: this one."),
+    ] = None,
+) -> None:
+    """Convert a run to float32, float16, dynamic range and int8, measure each where it will serve, choose the cheapest.
 
     Example: bucketlens model convert runs/digits
     """
-    _require_interpreter()
+    require_interpreter()
     from model_build.conversion import convert as convert_run
     from model_build.runs import Run
 
     opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:
-        conversion = convert_run(opened, data=data, on_step=screen.step, progress=screen.progress)
+        conversion = convert_run(
+            opened,
+            data=data,
+            tolerance=tolerance / 100,
+            python=target,
+            on_step=screen.step,
+            progress=screen.progress,
+        )
     display.results().print(display.conversion_table(conversion))
-    display.messages().print(conversion.verdict, markup=False)
-    display.messages().print(f"next: bucketlens model package {run} --out bundles/{run.resolve().name}", markup=False)
-
-
-@app.command()
-def evaluate(
-    target: Annotated[Path, typer.Argument(help="Run folder or bundle folder.")],
-    data: Annotated[Path, typer.Argument(help="Folder with a folder per class, named as the model's labels.")],
-) -> None:
-    """Measure a model on labelled photos, through the decoding and the interpreter that serve.
-
-    Example: bucketlens model evaluate bundles/digits digits
-    """
-    _require_interpreter()
-    from model_build.evaluation import evaluate as evaluate_model
-
-    with display.Screen(display.messages()).running() as screen:
-        screen.step("evaluating")
-        evaluation = evaluate_model(target, data, progress=screen.progress)
-        screen.left_out(evaluation.unreadable)
-    display.show_evaluation(evaluation)
+    console = display.messages()
+    for line in display.conversion_lines(conversion):
+        console.print(line, markup=False)
+    console.print(f"next: bucketlens model package {run} --out bundles/{run.resolve().name}", markup=False)
 
 
 @app.command()
@@ -151,20 +213,42 @@ def package(
         QuantizationChoice, typer.Option(help="auto: what convert chose.")
     ] = QuantizationChoice.AUTO,
     data: DataOption = None,
+    precision: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Wanted of predictions that are not marked for review.")
+    ] = 0.95,
+    review_threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Set the review threshold by hand instead.")
+    ] = None,
 ) -> None:
     """Make a proven bundle: model, manifest, report and a few golden photos, copied from the test split.
 
     Example: bucketlens model package runs/digits --out bundles/digits
     """
-    _require_interpreter()
+    require_interpreter()
     from model_build.packaging import package as package_run
     from model_build.runs import Run
 
     opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:
         screen.step("packaging")
-        manifest = package_run(opened, out, name=name, quantization=quantization, data=data, progress=screen.progress)
-    display.messages().print(f"written and proven: {out} ({manifest.metrics['quantization']})", markup=False)
+        manifest = package_run(
+            opened,
+            out,
+            name=name,
+            quantization=quantization,
+            precision=precision,
+            review_threshold=review_threshold,
+            data=data,
+            progress=screen.progress,
+        )
+    console = display.messages()
+    console.print(manifest.metrics["review"]["statement"], markup=False)
+    for line in display.gate_lines(manifest.metrics["gate"]):
+        console.print(line, markup=False)
+    console.print(f"written and proven: {out} ({manifest.metrics['quantization']})", markup=False)
+    console.print(
+        f"read {out / 'report.html'} before: bucketlens model publish {out} --to s3://BUCKET/models/", markup=False
+    )
     typer.echo(manifest.version)
 
 
@@ -190,7 +274,7 @@ def import_(
 
     Example: bucketlens model import --tflite mobilenet.tflite --labels labels.txt --golden photos --out bundles/mob
     """
-    _require_interpreter()
+    require_interpreter()
     from classifier.imaging import ResizePolicy
     from model_build.importing import ImportRequest, import_model
 
@@ -201,84 +285,13 @@ def import_(
     typer.echo(manifest.version)
 
 
-@app.command()
-def publish(
-    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
-    to: Annotated[str, typer.Option("--to", help="Model location: s3://bucket/models/")],
-    no_promote: Annotated[bool, typer.Option("--no-promote", help="Upload only; do not make it live.")] = False,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Prove a bundle, upload it as an immutable version, and make that the live one.
-
-    Example: bucketlens model publish bundles/digits --to s3://my-bucket/models/
-    """
-    _require_interpreter()
-    from model_build.publish import publish_bundle
-
-    done = publish_bundle(bundle, to, _s3(), promote=not no_promote, dry_run=dry_run)
-    console = display.messages()
-    would = "would upload" if dry_run else "uploaded"
-    console.print(f"{would} {len(done.uploaded)} files, {len(done.present)} already there", markup=False)
-    if done.promoted:
-        console.print("would be live" if dry_run else "live", markup=False)
-    typer.echo(done.version)
-
-
-@app.command()
-def promote(
-    version: Annotated[str, typer.Argument(help="A published version.")], at: AtOption, dry_run: DryRunOption = False
-) -> None:
-    """Make a published version the live one.
-
-    Example: bucketlens model promote 20261120T101500Z-5d313724 --at s3://my-bucket/models/
-    """
-    from model_build import releases
-
-    before = releases.promote(version, at, _s3(), dry_run=dry_run)
-    told = f"{'would be live' if dry_run else 'live'}; before: {before.version or 'none'}"
-    display.messages().print(told, markup=False)
-    typer.echo(version)
-
-
-@app.command()
-def rollback(at: AtOption, dry_run: DryRunOption = False) -> None:
-    """Make the version live that was live before the present one. Twice goes two versions back.
-
-    Example: bucketlens model rollback --at s3://my-bucket/models/
-    """
-    from model_build import releases
-
-    left, version = releases.rollback(at, _s3(), dry_run=dry_run)
-    display.messages().print(f"{'would leave' if dry_run else 'left'} {left}", markup=False)
-    typer.echo(version)
-
-
-@app.command()
-def versions(
-    at: AtOption, format_: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE
-) -> None:
-    """List the published versions, newest first, and which is live.
-
-    Example: bucketlens model versions --at s3://my-bucket/models/
-    """
-    from model_build import releases
-
-    found = releases.versions(at, _s3())
-    if format_ is Format.JSON:
-        typer.echo(json.dumps([asdict(one) for one in found]))
-    elif found:
-        display.results().print(display.versions_table(found))
-    else:
-        display.messages().print(f"nothing is published at {at}", markup=False)
-
-
-def _require_interpreter() -> None:
+def require_interpreter() -> None:
     """Raises UserError where no interpreter is installed: querying results needs none, so it is an extra."""
     if not (find_spec("ai_edge_litert") or find_spec("tflite_runtime")):
         raise UserError("this command needs the 'build' extra; install it with: pip install 'bucketlens[build]'")
 
 
-def _s3() -> S3Client:
+def s3_client() -> S3Client:
     """An S3 client for this environment; botocore reads AWS_ENDPOINT_URL itself."""
     import boto3
     from botocore.config import Config

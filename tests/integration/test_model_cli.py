@@ -61,6 +61,7 @@ COMMANDS = (
     "train",
     "convert",
     "evaluate",
+    "diff",
     "package",
     "import",
     "publish",

@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 CONTRACT = {
     "model sample-data",
+    "model inspect",
     "model train",
     "model convert",
     "model evaluate",

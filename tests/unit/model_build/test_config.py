@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,33 @@ def test_a_wrong_setting_names_file_and_setting(tmp_path: Path, text: str, told:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.toml cannot be read"):
         TrainingConfig.from_file(tmp_path / "nothing.toml")
+
+
+def test_a_pretrained_backbone_brings_its_own_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('backbone = "mobilenet_v2"\nfine_tune = "half"\n')
+    config = TrainingConfig.composed(path, {"epochs": 4, "alpha": 0.35, "seed": None})
+    assert config == replace(TrainingConfig.for_backbone("mobilenet_v2"), fine_tune="half", epochs=4, alpha=0.35)
+    assert (config.pretrained, config.head_epochs > 0, config.flip) == (True, True, True)
+    scratch = TrainingConfig.composed(None, {"backbone": "resnet50", "pretrained": False})
+    assert scratch == TrainingConfig(backbone="resnet50")
+
+
+def test_every_setting_is_explained() -> None:
+    explained = TrainingConfig.__doc__ or ""
+    assert [field.name for field in fields(TrainingConfig) if field.name not in explained] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"optimizer": "lion"}, "must be one of adamw, sgd"),
+        ({"fine_tune": "third"}, "must be one of none, quarter, half, most, all"),
+        ({"backbone": "vgg"}, "unknown backbone 'vgg'"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+        ({"epochs": 0}, "epochs is 0; it must be at least 1"),
+    ],
+)
+def test_a_wrong_choice_lists_the_right_ones(values: dict[str, object], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        TrainingConfig().overridden(values, "the options")

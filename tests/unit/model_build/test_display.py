@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import io
 
-import pytest
 from rich.console import Console
 from rich.table import Table
 
+from model_build.comparison import Change, Difference
 from model_build.conversion import Conversion, Converted
-from model_build.display import class_table, confusion_table, versions_table
+from model_build.display import (
+    class_table,
+    confusion_table,
+    conversion_lines,
+    conversion_table,
+    difference_table,
+    gate_lines,
+    versions_table,
+)
+from model_build.gate import Check, Verdict
 from model_build.metrics import score
 from model_build.releases import PublishedVersion
 
@@ -51,17 +60,22 @@ def test_versions_show_the_live_and_the_incomplete_one() -> None:
     assert "(incomplete)" in second
 
 
-@pytest.mark.parametrize(
-    ("float32", "int8", "chosen", "told"),
-    [
-        (0.99, 0.987, "int8", "int8 loses 0.30 points of accuracy (may lose 0.5): package takes int8"),
-        (0.98, 0.99, "int8", "int8 gains 1.00 points"),
-        (0.99, 0.98, "float32", "int8 loses 1.00 points of accuracy, over 0.5: package takes float32"),
-    ],
-)
-def test_the_verdict_says_what_is_packaged_and_why(float32: float, int8: float, chosen: str, told: str) -> None:
-    models = tuple(
-        Converted(name, f"model.{name}.tflite", 1, "", accuracy, (0.0, 1.0), 1000, 0, {})
-        for name, accuracy in (("float32", float32), ("int8", int8))
-    )
-    assert told in Conversion(models, chosen, "ai-edge-litert 2.3.0").verdict
+def test_the_formats_are_shown_with_the_chosen_and_the_failed_one() -> None:
+    good = Converted("int8", "model.int8.tflite", 2048, "", 0.98, latency_ms={"median_ms": 0.5, "p90_ms": 0.6})
+    failed = Converted("dynamic", reason="cannot be [loaded]", failure="cannot be [loaded]")
+    conversion = Conversion((good, failed), "int8", "ai-edge-litert 2.3.0")
+    shown = text(conversion_table(conversion))
+    chosen, other = (next(line for line in shown.split("\n") if name in line) for name in ("int8", "dynamic"))
+    assert "(chosen)" in chosen
+    assert "0.500 ms" in chosen
+    assert "ms" not in other
+    assert conversion_lines(conversion)[1] == "dynamic: cannot be [loaded]"
+
+
+def test_changes_and_checks_are_shown_as_they_are() -> None:
+    change = Change("[a]/1.png", None, "[a]", 0.9, "b", 0.6)
+    shown = text(difference_table(Difference("one", "two", 1, (change,), 0, 0, ())))
+    assert "[a]/1.png" in shown
+    assert "0.900" in shown
+    lines = gate_lines(Verdict((Check("recall", False, "low"), Check("live", None, "nothing is live"))).to_document())
+    assert lines == ["gate: recall FAILED: low", "gate: live not judged: nothing is live"]

@@ -1,0 +1,124 @@
+"""``bucketlens model publish`` and what follows it: promote, rollback, versions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bucketlens.cli.model import AtOption, DryRunOption, Format, require_interpreter, s3_client
+from classifier.errors import UserError
+from model_build import display
+
+
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    to: Annotated[str, typer.Option("--to", help="Model location: s3://bucket/models/")],
+    no_promote: Annotated[bool, typer.Option("--no-promote", help="Upload only; do not make it live.")] = False,
+    dry_run: DryRunOption = False,
+    minimum_accuracy: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Least test accuracy (default: half-way from chance to 1)."),
+    ] = None,
+    recall_floor: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Least recall of every class on the test photos.")
+    ] = 0.5,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Accuracy it may lose against the live version, as a share.")
+    ] = 0.01,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Where the bundle's test photos are now, if they have been moved.")
+    ] = None,
+    force: Annotated[
+        str | None, typer.Option("--force", help="Publish although the gate refuses it; the reason is kept in S3.")
+    ] = None,
+) -> None:
+    """Prove a bundle, hold it against the gate, upload it as an immutable version, and make that the live one.
+
+    The gate: golden test, tensor parity, minimum accuracy, recall of every class, not worse than the live version on
+    the same test photos. What cannot be judged is said and does not refuse.
+
+    Example: bucketlens model publish bundles/digits --to s3://my-bucket/models/
+    """
+    require_interpreter()
+    from model_build.gate import Limits
+    from model_build.publish import publish_bundle
+
+    if force is not None and not force.strip():
+        raise UserError("--force needs a reason, which is kept with the version")
+    with display.Screen(display.messages()).running() as screen:
+        screen.step("proving")
+        done = publish_bundle(
+            bundle,
+            to,
+            s3_client(),
+            promote=not no_promote,
+            dry_run=dry_run,
+            limits=Limits(minimum_accuracy, recall_floor, margin),
+            data=data,
+            force=force,
+            progress=screen.progress,
+        )
+    console = display.messages()
+    for line in display.gate_lines(done.verdict.to_document()):
+        console.print(line, markup=False)
+    if not done.verdict.passed:
+        console.print(f"published by force: {force}", markup=False)
+    would = "would upload" if dry_run else "uploaded"
+    console.print(f"{would} {len(done.uploaded)} files, {len(done.present)} already there", markup=False)
+    if done.promoted:
+        console.print("would be live" if dry_run else "live", markup=False)
+    typer.echo(done.version)
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="A published version.")], at: AtOption, dry_run: DryRunOption = False
+) -> None:
+    """Make a published version the live one.
+
+    Example: bucketlens model promote 20261120T101500Z-5d313724 --at s3://my-bucket/models/
+    """
+    from model_build import releases
+
+    before = releases.promote(version, at, s3_client(), dry_run=dry_run)
+    told = f"{'would be live' if dry_run else 'live'}; before: {before.version or 'none'}"
+    display.messages().print(told, markup=False)
+    typer.echo(version)
+
+
+def rollback(at: AtOption, dry_run: DryRunOption = False) -> None:
+    """Make the version live that was live before the present one. Twice goes two versions back.
+
+    Example: bucketlens model rollback --at s3://my-bucket/models/
+    """
+    from model_build import releases
+
+    left, version = releases.rollback(at, s3_client(), dry_run=dry_run)
+    display.messages().print(f"{'would leave' if dry_run else 'left'} {left}", markup=False)
+    typer.echo(version)
+
+
+def versions(
+    at: AtOption, format_: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE
+) -> None:
+    """List the published versions, newest first, and which is live.
+
+    Example: bucketlens model versions --at s3://my-bucket/models/
+    """
+    from model_build import releases
+
+    found = releases.versions(at, s3_client())
+    if format_ is Format.JSON:
+        typer.echo(json.dumps([asdict(one) for one in found]))
+    elif found:
+        display.results().print(display.versions_table(found))
+    else:
+        display.messages().print(f"nothing is published at {at}", markup=False)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (publish, promote, rollback, versions):
+        app.command()(command)

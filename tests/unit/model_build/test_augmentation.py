@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_build.augmentation import augmentation
+from model_build.config import TrainingConfig
+from model_build.tf_runtime import load_tensorflow
+
+_PHOTOS = np.random.default_rng(5).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+_STILL = TrainingConfig(shift=0.0, zoom=0.0, rotation_degrees=0.0)
+
+
+def _apply(config: TrainingConfig, size: int = 16, seed: int = 1) -> tuple[NDArray[Any], NDArray[Any]]:
+    tf, _ = load_tensorflow()
+    targets = tf.one_hot(np.arange(6) % 3, 3)
+    images, shares = augmentation(config, size)(tf.constant(_PHOTOS), targets, tf.constant([seed, 0], tf.int32))
+    return np.asarray(images), np.asarray(shares)
+
+
+def test_nothing_asked_changes_nothing() -> None:
+    everything = replace(TrainingConfig.for_backbone("mobilenet_v2"), augmentation=0.0)
+    for config in (_STILL, everything):
+        images, shares = _apply(config)
+        np.testing.assert_allclose(images, _PHOTOS, atol=1e-3)
+        assert shares.argmax(axis=1).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_mirrored_photo_is_mirrored_exactly() -> None:
+    images, _ = _apply(replace(_STILL, flip=True))
+    mirrored = 0
+    for image, photo in zip(images, _PHOTOS, strict=True):
+        if not np.allclose(image, photo, atol=1e-2):
+            np.testing.assert_allclose(image, photo[:, ::-1], atol=1e-2)
+            mirrored += 1
+    assert 0 < mirrored < 6
+
+
+def test_the_seed_alone_decides_and_pixels_stay_pixels() -> None:
+    config = replace(TrainingConfig.for_backbone("mobilenet_v2"), mix=0.0, rotation_degrees=20.0)
+    first, again, other = (_apply(config, 12, seed)[0] for seed in (3, 3, 4))
+    assert first.shape == (6, 12, 12, 3)
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+    assert first.min() >= 0
+    assert first.max() <= 255
+
+
+def test_mixtures_share_their_targets() -> None:
+    changed = 0
+    for seed in range(8):
+        images, shares = _apply(replace(_STILL, mix=1.0), seed=seed)
+        np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+        changed += not np.allclose(images, _PHOTOS, atol=1)
+    assert changed >= 6
