@@ -21,18 +21,18 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from model_build.dataset import SPLITS
-from model_build.watching import TrainingWatcher
+from model_build.data.dataset import SPLITS
+from model_build.training.watching import TrainingWatcher
 
 if TYPE_CHECKING:
-    from model_build.comparison import Difference
-    from model_build.conversion import Conversion
-    from model_build.evaluation import Evaluation
-    from model_build.metrics import Scores
-    from model_build.observers import Epoch
-    from model_build.releases import PublishedVersion
-    from model_build.split import Split
-    from model_build.tensors import Unreadable
+    from model_build.bundles.releases import PublishedVersion
+    from model_build.conversion.convert import Conversion
+    from model_build.data.split import Split
+    from model_build.data.tensors import Unreadable
+    from model_build.quality.comparison import Difference
+    from model_build.quality.evaluation import Evaluation
+    from model_build.quality.metrics import Scores
+    from model_build.training.observers import Epoch
 
 _WIDEST_CONFUSION = 12
 _WIDEST_COLUMN = 4

@@ -22,12 +22,12 @@ from typing import Any, Self
 
 from classifier.errors import UserError
 from classifier.imaging import ResizePolicy
-from model_build.config import TrainingConfig
-from model_build.dataset import Photo
+from model_build.data.dataset import Photo
+from model_build.data.split import Split
+from model_build.data.tensors import Progress, TensorSet, decode_photos
 from model_build.files import read_bytes, read_json
-from model_build.observers import Epoch
-from model_build.split import Split
-from model_build.tensors import Progress, TensorSet, decode_photos
+from model_build.training.config import TrainingConfig
+from model_build.training.observers import Epoch
 
 CONFIG_NAME = "config.json"
 RECORD_NAME = "run.json"

@@ -16,10 +16,10 @@ def local_data(data: str, client: Callable[[], S3Client], screen: Screen, cache:
     """``data`` as a folder: itself, or for ``s3://bucket/prefix/`` its copy in ``cache`` (default: the user's caches).
 
     Raises:
-        UserError: see :func:`model_build.remote.fetch`; that a local folder exists is not checked here.
+        UserError: see :func:`model_build.data.remote.fetch`; that a local folder exists is not checked here.
     """
     from model_build.caches import cache_folder
-    from model_build.remote import DataUri, fetch, is_remote
+    from model_build.data.remote import DataUri, fetch, is_remote
 
     if not is_remote(data):
         return Path(data)

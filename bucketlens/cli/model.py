@@ -33,7 +33,7 @@ class Resize(StrEnum):
 
 
 class Depth(StrEnum):
-    """:data:`model_build.backbones.DEPTHS`."""
+    """:data:`model_build.training.backbones.DEPTHS`."""
 
     NONE = "none"
     QUARTER = "quarter"
@@ -43,7 +43,7 @@ class Depth(StrEnum):
 
 
 class Optimizer(StrEnum):
-    """:data:`model_build.config.OPTIMIZERS`."""
+    """:data:`model_build.training.config.OPTIMIZERS`."""
 
     ADAMW = "adamw"
     SGD = "sgd"
@@ -68,7 +68,7 @@ def sample_data(out: Annotated[Path, typer.Argument(help="Folder to write; must 
 
     Example: bucketlens model sample-data digits
     """
-    from model_build.sample_data import write_digits
+    from model_build.data.sample_data import write_digits
 
     with display.Screen(display.messages()).running() as screen:
         screen.step("writing digits")
@@ -115,11 +115,11 @@ def train(
     """
     require_interpreter()
     from model_build.caches import cache_folder
-    from model_build.config import TrainingConfig
-    from model_build.diagnosed import train_diagnosed
     from model_build.diagnostics.table import diagnosis_table
     from model_build.inspection.noting import note
-    from model_build.weights import resolve_network
+    from model_build.training.config import TrainingConfig
+    from model_build.training.diagnosed import train_diagnosed
+    from model_build.training.weights import resolve_network
 
     if config and best_of:
         raise UserError("--config and --best-of both give the settings; leave one out")
@@ -184,7 +184,7 @@ def convert(
     Example: bucketlens model convert runs/digits
     """
     require_interpreter()
-    from model_build.conversion import convert as convert_run
+    from model_build.conversion.convert import convert as convert_run
     from model_build.runs import Run
 
     opened = Run.open(run)
@@ -225,7 +225,7 @@ def package(
     Example: bucketlens model package runs/digits --out bundles/digits
     """
     require_interpreter()
-    from model_build.packaging import package as package_run
+    from model_build.bundles.packaging import package as package_run
     from model_build.runs import Run
 
     opened = Run.open(run)
@@ -276,7 +276,7 @@ def import_(
     """
     require_interpreter()
     from classifier.imaging import ResizePolicy
-    from model_build.importing import ImportRequest, import_model
+    from model_build.bundles.importing import ImportRequest, import_model
 
     request = ImportRequest(tflite, labels, name, golden, ResizePolicy(resize.value), scaling, output, review_threshold)
     console = display.messages()

@@ -44,8 +44,8 @@ def publish(
     Example: bucketlens model publish bundles/digits --to s3://my-bucket/models/
     """
     require_interpreter()
-    from model_build.gate import Limits
-    from model_build.publish import publish_bundle
+    from model_build.bundles.publish import publish_bundle
+    from model_build.quality.gate import Limits
 
     if force is not None and not force.strip():
         raise UserError("--force needs a reason, which is kept with the version")
@@ -81,7 +81,7 @@ def promote(
 
     Example: bucketlens model promote 20261120T101500Z-5d313724 --at s3://my-bucket/models/
     """
-    from model_build import releases
+    from model_build.bundles import releases
 
     before = releases.promote(version, at, s3_client(), dry_run=dry_run)
     told = f"{'would be live' if dry_run else 'live'}; before: {before.version or 'none'}"
@@ -94,7 +94,7 @@ def rollback(at: AtOption, dry_run: DryRunOption = False) -> None:
 
     Example: bucketlens model rollback --at s3://my-bucket/models/
     """
-    from model_build import releases
+    from model_build.bundles import releases
 
     left, version = releases.rollback(at, s3_client(), dry_run=dry_run)
     display.messages().print(f"{'would leave' if dry_run else 'left'} {left}", markup=False)
@@ -108,7 +108,7 @@ def versions(
 
     Example: bucketlens model versions --at s3://my-bucket/models/
     """
-    from model_build import releases
+    from model_build.bundles import releases
 
     found = releases.versions(at, s3_client())
     if format_ is Format.JSON:

@@ -46,9 +46,9 @@ def train_job(
 
     Example: bucketlens model train-job s3://photos/flowers/ --name flowers --role ARN --image URI --output s3://models/
     """
-    from model_build.config import TrainingConfig, read_settings
     from model_build.sagemaker.requests import JobPlan, training_job
     from model_build.sagemaker.submitting import TRAIN, prepare, submit
+    from model_build.training.config import TrainingConfig, read_settings
 
     if config and best_of:
         raise UserError("--config and --best-of both give the settings; leave one out")

@@ -86,7 +86,7 @@ def tune(
 
     Example: bucketlens model tune DATA --study digits --trials 30
     """
-    from model_build.config import TrainingConfig, read_settings
+    from model_build.training.config import TrainingConfig, read_settings
     from model_build.tuning.space import SEARCH_SPACE
 
     options = {"image_size": image_size, "seed": seed}

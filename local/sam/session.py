@@ -33,7 +33,7 @@ from local.sam.invoke import (
 from local.sam.tool import SamTool, ensure_sam, sam_environment
 from local.sam.verdict import Records, lines_of, problems_of
 from local.stack import LocalStack
-from model_build.publish import publish
+from model_build.bundles.publish import publish
 
 ROOT = Path(__file__).resolve().parents[2]
 _TEMPLATE = ROOT / "template.yaml"

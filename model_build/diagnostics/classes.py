@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model_build.diagnostics.facts import History, RunFacts
 from model_build.diagnostics.findings import Evidence, Finding, Severity
-from model_build.metrics import wilson_interval
+from model_build.quality.metrics import wilson_interval
 
 _PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html"
 _LISTED = 5

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from model_build.diagnostics.wording import number
-from model_build.html import Html, text
+from model_build.report.html import Html, text
 
 _WIDTH, _LEFT, _RIGHT, _TOP = 760, 190, 8, 8
 _ROW = 14

@@ -6,13 +6,13 @@ from typing import Any
 
 from model_build.diagnostics.heat_map import heat_map
 from model_build.diagnostics.wording import evidence_line, number, step_time_line, summary_line
-from model_build.html import Html, badge, element, figure, join, table, text
+from model_build.report.html import Html, badge, element, figure, join, table, text
 
 _KINDS = {"error": "stop", "warning": "fix", "note": "note", "silent": "good", "not observed": "note"}
 
 
 def diagnosis_html(document: dict[str, Any]) -> Html:
-    """What ``diagnostics.json`` holds, for a section of a page made with :func:`model_build.html.page`.
+    """What ``diagnostics.json`` holds, for a section of a page made with :func:`model_build.report.html.page`.
 
     Findings with their evidence, meaning and advice; where the time of a step went; the course of gradients and updates
     by layer; and every rule with its parameters and source, folded away.

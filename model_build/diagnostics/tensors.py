@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_build.diagnostics.facts import ActivationFacts, LayerSample
-from model_build.observers import VariableSample
+from model_build.training.observers import VariableSample
 
 EPSILON = 1e-9  # WeightUpdateRatio's default ``epsilon``
 _RANGE_VALUES = 4096  # percentiles of more values would sort for longer than the rest takes

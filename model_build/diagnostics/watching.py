@@ -16,11 +16,11 @@ from model_build.diagnostics.findings import Diagnosis, Finding, Overhead, Rule,
 from model_build.diagnostics.rules import DEFAULT_RULES
 from model_build.diagnostics.step_time import step_times
 from model_build.diagnostics.tensors import activation_facts, layer_samples
-from model_build.observers import Epoch, EpochSample, StepRecord, TrainingContext
+from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext
 
 
 class Diagnostics:
-    """A :class:`model_build.observers.StepObserver` that keeps the few numbers the rules need of each step.
+    """A :class:`model_build.training.observers.StepObserver` that keeps the few numbers the rules need of each step.
 
     Args:
         label_smoothing: of the training loss; the validation loss is computed with the same, so that the two compare.

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.dataset import TRAIN
+from model_build.data.dataset import TRAIN
 from model_build.inspection.facts import PhotoFacts
 from model_build.inspection.hashing import CORRELATION, HASH_DISTANCE, SIGNATURE_BYTES, is_blank, normalised
 from model_build.inspection.neighbours import Components, close_pairs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model_build.dataset import Photo
+from model_build.data.dataset import Photo
 
 UNSPLIT = "all"
 """The split of a photo in a data set without split folders."""

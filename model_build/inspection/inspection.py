@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from classifier.errors import UserError
-from model_build.dataset import scan
+from model_build.data.dataset import scan
 from model_build.inspection.cache import FactsCache
 from model_build.inspection.duplicates import find_duplicates
 from model_build.inspection.finding import Evidence, Finding, Severity

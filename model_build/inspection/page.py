@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from model_build import html
-from model_build.charts import stacked_bars
-from model_build.html import Html, element, join, text
 from model_build.inspection.finding import Finding, Severity
 from model_build.inspection.hashing import CORRELATION, HASH_DISTANCE
 from model_build.inspection.inspection import Inspection
@@ -14,6 +11,9 @@ from model_build.inspection.page_copies import copies_section
 from model_build.inspection.page_sizes import sizes_section
 from model_build.inspection.page_thumbnails import STYLE, strip
 from model_build.inspection.sheets import Sheets
+from model_build.report import html
+from model_build.report.charts import stacked_bars
+from model_build.report.html import Html, element, join, text
 
 _FILES_SHOWN = 12
 _UNREADABLE_OPEN, _UNREADABLE_SHOWN = 15, 200

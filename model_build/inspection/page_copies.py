@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from model_build.html import Html, element
 from model_build.inspection.duplicates import Group
 from model_build.inspection.finding import Evidence
 from model_build.inspection.page_thumbnails import strip
 from model_build.inspection.sheets import MOST_GROUPS, MOST_IN_GROUP, MOST_PER_CLASS, Sheets
+from model_build.report.html import Html, element
 
 
 def copies_section(evidence: Evidence, sheets: Sheets) -> Iterator[str]:

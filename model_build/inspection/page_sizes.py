@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from model_build import html
-from model_build.charts import Mark, histogram, size_scatter
-from model_build.html import element
 from model_build.inspection.facts import PhotoFacts
 from model_build.inspection.finding import Evidence
 from model_build.inspection.summary import Spread
+from model_build.report import html
+from model_build.report.charts import Mark, histogram, size_scatter
+from model_build.report.html import element
 
 _ASPECTS = (1 / 3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.43, 1.67, 2.0, 2.5, 3.0)
 _STEPS_PER_DOUBLING = 6  # sizes that differ by less than 12 % share a disc

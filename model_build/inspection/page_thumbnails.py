@@ -5,9 +5,9 @@ from __future__ import annotations
 import html as markup
 from collections.abc import Sequence
 
-from model_build.html import Html, element, join, picture
 from model_build.inspection.facts import PhotoFacts
 from model_build.inspection.sheets import Sheets
+from model_build.report.html import Html, element, join, picture
 
 STYLE = """
 .groups { display: flex; flex-wrap: wrap; gap: .25rem 2rem; } .groups > div { max-width: 100%; }

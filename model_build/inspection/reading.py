@@ -16,7 +16,7 @@ from PIL import Image
 
 from classifier.errors import ImageRejected
 from classifier.imaging import decode, sniff
-from model_build.dataset import Photo, PhotoFolder
+from model_build.data.dataset import Photo, PhotoFolder
 from model_build.inspection.cache import FactsCache, Stamp, Thumbnail
 from model_build.inspection.facts import Measured, PhotoFacts, Refused, UnreadableFile
 from model_build.inspection.hashing import SIDE, perceptual_hash, signature

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_build.dataset import SPLITS, TRAIN
+from model_build.data.dataset import SPLITS, TRAIN
 from model_build.inspection.facts import UNSPLIT, PhotoFacts
 
 # Sizes that backbones are used with; those from 96 on have ImageNet weights of MobileNet.

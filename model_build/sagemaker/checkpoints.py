@@ -10,7 +10,7 @@ _KEPT = ("*.json", "*.npz")  # not the decoded photos beside them, which can be 
 
 class Checkpoints:
     """Copies between ``kept``, which SageMaker mirrors to S3 (None: the job has no such folder), and ``work``, the
-    folder of the unfinished training (:mod:`model_build.partial`)."""
+    folder of the unfinished training (:mod:`model_build.training.partial`)."""
 
     def __init__(self, kept: Path | None, work: Path) -> None:
         self._kept, self._work = kept, work

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from classifier.errors import UserError
-from model_build.dataset import TEST, TRAIN, VALIDATION
+from model_build.data.dataset import TEST, TRAIN, VALIDATION
 
 _BASE = Path("/opt/ml")
 _CHANNEL = "SM_CHANNEL_"

@@ -1,8 +1,8 @@
 """What runs in a SageMaker training container: settings as flags, photos from the channels, a run and a bundle out.
 
 ``python -m model_build.sagemaker.entry_point --epochs 3 --learning_rate 0.001``. Every setting of
-:class:`model_build.config.TrainingConfig` is a flag, written with underscores, as SageMaker names hyperparameters, or
-with hyphens.
+:class:`model_build.training.config.TrainingConfig` is a flag, written with underscores, as SageMaker names
+hyperparameters, or with hyphens.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
 from model_build.sagemaker.checkpoints import Checkpoints
 from model_build.sagemaker.container import Container
-from model_build.watching import TrainingWatcher
+from model_build.training.config import TrainingConfig
+from model_build.training.watching import TrainingWatcher
 
 if TYPE_CHECKING:
-    from model_build.fitting import Epoch
     from model_build.runs import Run
+    from model_build.training.fitting import Epoch
 
 RUN_NAME = "run"
 BUNDLE_NAME = "bundle"
@@ -86,14 +86,14 @@ def train_in(container: Container, settings: Mapping[str, Any], *, package: bool
     An interrupted job, as on spot capacity, goes on from its last completed epoch.
 
     Raises:
-        UserError: no photos, a wrong setting, or what else :func:`model_build.training.train` cannot do.
+        UserError: no photos, a wrong setting, or what else :func:`model_build.training.train.train` cannot do.
     """
-    from model_build.diagnosed import train_diagnosed
+    from model_build.training.diagnosed import train_diagnosed
 
     settings = dict(settings)
     weights = container.weights(settings.get("backbone"))
     if weights is not None and "backbone" not in settings:
-        from model_build.weights import resolve_network
+        from model_build.training.weights import resolve_network
 
         settings["backbone"] = resolve_network(None, 0.0, weights)[0].name
     config = TrainingConfig.composed(None, settings)
@@ -153,8 +153,8 @@ class _Metrics(TrainingWatcher):
 
 
 def _package(run: Run, out: Path, photos: Path, say: Say) -> None:
-    from model_build.conversion import convert
-    from model_build.packaging import package
+    from model_build.bundles.packaging import package
+    from model_build.conversion.convert import convert
 
     say("converting")
     convert(run, data=photos)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
 from model_build.sagemaker.container import WEIGHTS_CHANNEL
 from model_build.sagemaker.sourcedir import PROGRAM
+from model_build.training.config import TrainingConfig
 from model_build.tuning.space import Choice, Real, SearchSpace, Value
 
 OBJECTIVE = "validation:accuracy"

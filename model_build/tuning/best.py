@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_build.config import TrainingConfig
 from model_build.files import json_bytes, write_atomic
+from model_build.training.config import TrainingConfig
 from model_build.tuning.findings import Findings, best_settings, find_out
 from model_build.tuning.studies import DEFAULT_FOLDER, SUMMARY_NAME, StudyPlace, load_study
 

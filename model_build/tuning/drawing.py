@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from model_build.html import Html, text
+from model_build.report.html import Html, text
 from model_build.tuning.findings import Findings, TrialRow
 from model_build.tuning.space import Value
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from model_build import charts
 from model_build.files import json_bytes, write_atomic
-from model_build.html import Html, element, figure, page, table, tiles
+from model_build.report import charts
+from model_build.report.html import Html, element, figure, page, table, tiles
 from model_build.tuning import drawing
 from model_build.tuning.findings import Findings, TrialRow
 from model_build.tuning.studies import PAGE_NAME, SUMMARY_NAME, StudyPlace

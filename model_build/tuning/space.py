@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
+from model_build.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
-from model_build.dataset import TRAIN, scan
+from model_build.data.dataset import TRAIN, scan
+from model_build.training.config import TrainingConfig
+from model_build.training.watching import TrainingWatcher
 from model_build.tuning.tuner import Trainer
-from model_build.watching import TrainingWatcher
 
 
 def photo_trainer(data: Path, weights: Mapping[str, Path]) -> Trainer:
     """Trains on the photos of ``data``; ``weights`` are files by backbone, for those that have one."""
 
     def trainer(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
-        from model_build.diagnosed import train_diagnosed
         from model_build.runs import Run
         from model_build.tf_runtime import load_tensorflow
+        from model_build.training.diagnosed import train_diagnosed
 
         if out.exists():  # trained to its end by a process that was killed before it could say so
             run = Run.open(out)
@@ -39,7 +39,7 @@ def facts(data: Path) -> dict[str, Any]:
 
 def usual_epochs(data: Path) -> int:
     """What a configuration with 0 epochs trains on these photos, give or take those that cannot be read."""
-    from model_build.optimizing import epochs_for
+    from model_build.training.optimizing import epochs_for
 
     photos = scan(data).photos
     split = [photo for photo in photos if photo.split == TRAIN]
@@ -54,7 +54,7 @@ def weights_by_backbone(files: Iterable[Path]) -> dict[str, Path]:
     Raises:
         UserError: a file that is no weights file, or fits no backbone; two for one backbone.
     """
-    from model_build.weights import identify
+    from model_build.training.weights import identify
 
     found: dict[str, Path] = {}
     for file in files:

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
+from model_build.training.config import TrainingConfig
+from model_build.training.watching import TrainingWatcher
 from model_build.tuning import workers
 from model_build.tuning.findings import Findings, best_trial, find_out
 from model_build.tuning.samplers import Pruning, pruner_of, sampler_of
 from model_build.tuning.space import SearchSpace, Value
 from model_build.tuning.studies import StudyPlace, create_study, fail_abandoned, requeue
 from model_build.tuning.watching import TuningWatcher
-from model_build.watching import TrainingWatcher
 
 if TYPE_CHECKING:
     import optuna
 
-    from model_build.fitting import Epoch
+    from model_build.training.fitting import Epoch
 
 Trainer = Callable[[TrainingConfig, Path, TrainingWatcher], float]
 """(configuration, run folder to write, watcher) -> accuracy on the validation photos, 0 to 1."""

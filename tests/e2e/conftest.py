@@ -19,7 +19,7 @@ from classifier.errors import UserError
 from local.rie import find_emulator
 from local.shell import variables
 from local.stack import LocalStack
-from model_build.publish import publish
+from model_build.bundles.publish import publish
 from tests.conftest import ROOT
 from tests.support.bundles import FIXTURES
 

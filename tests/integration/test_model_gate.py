@@ -22,11 +22,11 @@ from bucketlens.cli.main import main
 from classifier.bundle import Manifest, ModelUri
 from classifier.errors import UserError
 from classifier.loader import BundleLoader, open_local_bundle
+from model_build.bundles.origin import ORIGIN_NAME
+from model_build.bundles.packaging import package
+from model_build.bundles.publish import publish_bundle
 from model_build.choices import QuantizationChoice
-from model_build.gate import Check, Limits
-from model_build.origin import ORIGIN_NAME
-from model_build.packaging import package
-from model_build.publish import publish_bundle
+from model_build.quality.gate import Check, Limits
 from tests.conftest import BUCKET, ROOT, Aws
 from tests.support.bundles import LABELS
 from tests.unit.model_build.photos import photo

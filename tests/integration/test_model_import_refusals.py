@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from classifier.errors import BucketlensError
-from model_build.importing import ImportRequest, import_model
+from model_build.bundles.importing import ImportRequest, import_model
 from model_build.quiet import quiet_stderr
 from model_build.tf_runtime import load_tensorflow
 from tests.unit.model_build.photos import FIXTURES

@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from classifier.bundle import MANIFEST_NAME, ModelUri
 from classifier.errors import ModelIntegrityError, UserError
 from classifier.loader import BundleLoader
-from model_build import releases
-from model_build.importing import ImportRequest, import_model
-from model_build.publish import publish, publish_bundle
+from model_build.bundles import releases
+from model_build.bundles.importing import ImportRequest, import_model
+from model_build.bundles.publish import publish, publish_bundle
 from tests.conftest import BUCKET, Aws
 from tests.unit.model_build.photos import COLOURS, FIXTURES, photo
 

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from classifier.errors import UserError
-from model_build.remote import DataUri, Fetched, fetch, is_remote
+from model_build.data.remote import DataUri, Fetched, fetch, is_remote
 from tests.conftest import BUCKET, Aws
 
 URI = DataUri.parse(f"s3://{BUCKET}/data/photos")

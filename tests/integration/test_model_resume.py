@@ -15,12 +15,12 @@ import pytest
 
 from classifier.errors import UserError
 from model_build import runs
-from model_build.backbones import build_backbone, find_backbone
-from model_build.config import TrainingConfig
-from model_build.observers import Epoch, EpochSample, StepRecord, TrainingContext
-from model_build.training import train
-from model_build.watching import TrainingWatcher
-from model_build.weights import load_weights
+from model_build.training.backbones import build_backbone, find_backbone
+from model_build.training.config import TrainingConfig
+from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext
+from model_build.training.train import train
+from model_build.training.watching import TrainingWatcher
+from model_build.training.weights import load_weights
 from tests.unit.model_build.photos import write_photos
 
 # Keras 3.15 with NumPy 2: its own business, and Python shows it to nobody.
@@ -40,9 +40,9 @@ _CONFIG = replace(
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from model_build.config import TrainingConfig
-from model_build.training import train
-from model_build.watching import TrainingWatcher
+from model_build.training.config import TrainingConfig
+from model_build.training.train import train
+from model_build.training.watching import TrainingWatcher
 
 class Killer(TrainingWatcher):
     def epoch(self, epoch, of):
@@ -66,8 +66,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from classifier.imaging import ResizePolicy
-from model_build.dataset import scan
-from model_build.tensors import store_photos
+from model_build.data.dataset import scan
+from model_build.data.tensors import store_photos
 
 photos = scan(Path(sys.argv[1])).photos * 150
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

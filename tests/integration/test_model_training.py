@@ -16,18 +16,18 @@ from classifier.imaging import decode
 from classifier.loader import open_local_bundle
 from classifier.model import Model, inspect
 from model_build import runs
-from model_build.bundling import prove
+from model_build.bundles.bundling import prove
+from model_build.bundles.packaging import package
 from model_build.choices import QuantizationChoice
-from model_build.config import TrainingConfig
-from model_build.conversion import Conversion, convert
-from model_build.evaluation import evaluate
-from model_build.fitting import Epoch
-from model_build.labels_metadata import read_labels
-from model_build.packaging import package
+from model_build.conversion.convert import Conversion, convert
+from model_build.conversion.labels_metadata import read_labels
+from model_build.data.sample_data import write_digits
+from model_build.quality.evaluation import evaluate
 from model_build.runs import Run
-from model_build.sample_data import write_digits
-from model_build.training import train
-from model_build.watching import TrainingWatcher
+from model_build.training.config import TrainingConfig
+from model_build.training.fitting import Epoch
+from model_build.training.train import train
+from model_build.training.watching import TrainingWatcher
 from tests.unit.model_build.photos import photo, write_photos
 
 # Keras 3.15 with NumPy 2: its own business, and Python shows it to nobody.

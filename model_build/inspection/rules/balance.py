@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from model_build.dataset import TEST, TRAIN, VALIDATION
+from model_build.data.dataset import TEST, TRAIN, VALIDATION
 from model_build.inspection.finding import Evidence, Finding
 from model_build.inspection.rules.words import FIX, NOTE, STOP, classes_have, listed, photos_of
 

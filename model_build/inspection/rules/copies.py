@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from model_build.dataset import TRAIN
+from model_build.data.dataset import TRAIN
 from model_build.inspection.duplicates import Group
 from model_build.inspection.facts import UNSPLIT
 from model_build.inspection.finding import Evidence, Finding

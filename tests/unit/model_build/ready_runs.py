@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_build import runs
-from model_build.config import TrainingConfig
-from model_build.conversion import Conversion, convert
-from model_build.dataset import SPLITS, TEST, TRAIN, VALIDATION, scan
+from model_build.conversion.convert import Conversion, convert
+from model_build.conversion.quantization import QUANTIZATIONS
+from model_build.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, scan
+from model_build.data.split import Split
 from model_build.files import json_bytes
-from model_build.quantization import QUANTIZATIONS
 from model_build.runs import Run, RunRecord
-from model_build.split import Split
+from model_build.training.config import TrainingConfig
 from tests.support.bundles import LABELS, model_bytes
 from tests.unit.model_build.photos import write_photos
 

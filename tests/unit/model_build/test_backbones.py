@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
-from model_build.backbones import (
+from model_build.tf_runtime import load_tensorflow
+from model_build.training.backbones import (
     BACKBONES,
     DEPTHS,
     Backbone,
@@ -13,7 +14,6 @@ from model_build.backbones import (
     build_classifier,
     find_backbone,
 )
-from model_build.tf_runtime import load_tensorflow
 
 # Keras 3.15 with NumPy 2: its own business, and Python shows it to nobody.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

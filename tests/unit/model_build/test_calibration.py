@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from classifier.bundle import OutputSpec
 from classifier.model import probabilities as served
-from model_build.calibration import (
+from model_build.quality.calibration import (
     BINS,
     HIGHEST_TEMPERATURE,
     LOWEST_TEMPERATURE,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
-from model_build.checkpoints import TrainingState
-from model_build.observers import Epoch
+from model_build.training.checkpoints import TrainingState
+from model_build.training.observers import Epoch
 
 
 def _state(number: int = 1) -> TrainingState:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
+from model_build.training.config import TrainingConfig
 
 
 def test_what_a_run_saves_can_be_given_back(tmp_path: Path) -> None:

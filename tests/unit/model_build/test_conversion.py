@@ -12,9 +12,9 @@ from flatbuffers import Builder
 
 from classifier.errors import UserError
 from model_build import runs
-from model_build.conversion import Conversion
-from model_build.labels_metadata import read_labels
-from model_build.quantization import QUANTIZATIONS, ConversionFailed
+from model_build.conversion.convert import Conversion
+from model_build.conversion.labels_metadata import read_labels
+from model_build.conversion.quantization import QUANTIZATIONS, ConversionFailed
 from model_build.runs import Run
 from tests.support.bundles import LABELS, model_bytes
 from tests.unit.model_build.ready_runs import colour_photos, converted, ready_run

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from classifier.errors import UserError
-from model_build.dataset import Photo, scan
-from model_build.split import Split, split_photos
+from model_build.data.dataset import Photo, scan
+from model_build.data.split import Split, split_photos
 from tests.unit.model_build.photos import write_photos
 
 

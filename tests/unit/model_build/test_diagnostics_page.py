@@ -17,7 +17,7 @@ from model_build.diagnostics.heat_map import heat_map
 from model_build.diagnostics.page import diagnosis_html
 from model_build.diagnostics.table import diagnosis_table
 from model_build.diagnostics.wording import summary_line
-from model_build.observers import StepRecord, TrainingContext, VariableSample
+from model_build.training.observers import StepRecord, TrainingContext, VariableSample
 
 
 def document(*, losses: tuple[float, ...] = (2.0, 1.5, 1.0, math.nan), label: str = "<cat>") -> dict[str, Any]:

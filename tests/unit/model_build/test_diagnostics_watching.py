@@ -13,7 +13,7 @@ import pytest
 from model_build.diagnostics import Diagnostics, Finding
 from model_build.diagnostics.facts import ActivationFacts
 from model_build.diagnostics.tensors import activation_facts, layer_samples
-from model_build.observers import Epoch, EpochSample, StepRecord, TrainingContext, VariableSample
+from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext, VariableSample
 
 CONTEXT = TrainingContext(
     labels=("cat", "dog"), class_counts=(6, 6), batch_size=4, steps_per_epoch=3, epochs=2, sample_every=20

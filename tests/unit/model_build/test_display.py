@@ -5,8 +5,8 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from model_build.comparison import Change, Difference
-from model_build.conversion import Conversion, Converted
+from model_build.bundles.releases import PublishedVersion
+from model_build.conversion.convert import Conversion, Converted
 from model_build.display import (
     class_table,
     confusion_table,
@@ -16,9 +16,9 @@ from model_build.display import (
     gate_lines,
     versions_table,
 )
-from model_build.gate import Check, Verdict
-from model_build.metrics import score
-from model_build.releases import PublishedVersion
+from model_build.quality.comparison import Change, Difference
+from model_build.quality.gate import Check, Verdict
+from model_build.quality.metrics import score
 
 
 def text(table: Table | None) -> str:

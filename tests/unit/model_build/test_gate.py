@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_build.gate import (
+from model_build.quality.gate import (
     Check,
     Limits,
     Verdict,
@@ -18,7 +18,7 @@ from model_build.gate import (
     refusal,
     tensors_check,
 )
-from model_build.metrics import score
+from model_build.quality.metrics import score
 
 
 def metrics(right: dict[str, tuple[int, int]]) -> dict[str, Any]:

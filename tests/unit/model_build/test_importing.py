@@ -12,9 +12,16 @@ from classifier.errors import BucketlensError, ModelIncompatibleError, UserError
 from classifier.imaging import decode
 from classifier.loader import open_local_bundle
 from classifier.model import Model, ModelFacts, inspect
+from model_build.bundles.importing import (
+    ImportRequest,
+    check_labels,
+    choose_scaling,
+    detect_output,
+    import_model,
+    read_labels,
+)
 from model_build.choices import OutputChoice, ScalingChoice
-from model_build.importing import ImportRequest, check_labels, choose_scaling, detect_output, import_model, read_labels
-from model_build.tflite_file import is_tflite, metadata_scaling, scales_itself
+from model_build.conversion.tflite_file import is_tflite, metadata_scaling, scales_itself
 from tests.unit.model_build.photos import COLOURS, FIXTURES, photo
 
 VARIANTS = {

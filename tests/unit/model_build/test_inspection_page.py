@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from model_build.charts import histogram, size_scatter, stacked_bars, ticks
-from model_build.html import Html, page, table, text
 from model_build.inspection.cache import FactsCache
 from model_build.inspection.document import to_document
 from model_build.inspection.inspection import Inspection
 from model_build.inspection.page import render
 from model_build.inspection.sheets import make_sheets
 from model_build.inspection.terminal import show
+from model_build.report.charts import histogram, size_scatter, stacked_bars, ticks
+from model_build.report.html import Html, page, table, text
 from tests.unit.model_build.scenes import encoded, inspected, scene, scenes
 
 HOSTILE = "<script>alert(1)<&>'\"[red]"

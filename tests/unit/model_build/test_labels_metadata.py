@@ -9,8 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from classifier.bundle import Scaling
-from model_build.labels_metadata import LABELS_NAME, METADATA_NAME, read_labels, with_labels
-from model_build.tflite_file import is_tflite, metadata_scaling
+from model_build.conversion.labels_metadata import LABELS_NAME, METADATA_NAME, read_labels, with_labels
+from model_build.conversion.tflite_file import is_tflite, metadata_scaling
 from tests.support.bundles import model_bytes
 
 LABELS = ["red", "vert, pâle", "blau"]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from model_build.metrics import Scores, score, wilson_interval
-from model_build.plots import confusion_picture
+from model_build.quality.metrics import Scores, score, wilson_interval
+from model_build.report.plots import confusion_picture
 
 
 # Newcombe, "Two-sided confidence intervals for the single proportion" (1998), table I, method 3.

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_build.config import TrainingConfig
-from model_build.optimizing import class_weights, epochs_for, make_optimizer
+from model_build.training.config import TrainingConfig
+from model_build.training.optimizing import class_weights, epochs_for, make_optimizer
 
 
 def test_rare_classes_weigh_more_and_the_mean_photo_weighs_one() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_build.metrics import wilson_interval
-from model_build.quality import judge
+from model_build.quality.answers import judge
+from model_build.quality.metrics import wilson_interval
 
 
 @given(st.integers(0, 500), st.integers(1, 500))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from classifier.errors import UserError
-from model_build.dataset import scan
+from model_build.data.dataset import scan
 from model_build.sagemaker.checkpoints import Checkpoints
 from model_build.sagemaker.container import Container
 from model_build.sagemaker.entry_point import main, parse
@@ -183,7 +183,7 @@ def test_the_archive_is_the_same_for_the_same_code() -> None:
         assert program is not None
         assert b"model_build.sagemaker.entry_point" in program.read()
     assert names == sorted(names)
-    assert {"train.py", "requirements.txt", "classifier/imaging.py", "model_build/training.py"} <= set(names)
+    assert {"train.py", "requirements.txt", "classifier/imaging.py", "model_build/training/train.py"} <= set(names)
     assert not [name for name in names if not name.endswith((".py", ".txt"))]
     assert {(member.mtime, member.uid, member.uname, member.mode) for member in members} == {(0, 0, "", 0o644)}
 

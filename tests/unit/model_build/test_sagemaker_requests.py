@@ -12,11 +12,11 @@ from botocore.stub import ANY, Stubber
 from botocore.validate import ParamValidator
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
 from model_build.sagemaker import shapes
 from model_build.sagemaker.entry_point import metric_line, parse
 from model_build.sagemaker.requests import METRICS, OBJECTIVE, JobPlan, training_job, tuning_job
 from model_build.sagemaker.submitting import TRAIN, TUNE, prepare, submit
+from model_build.training.config import TrainingConfig
 from model_build.tuning.space import SEARCH_SPACE
 
 PLAN = JobPlan(

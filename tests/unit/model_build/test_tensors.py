@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from classifier.imaging import ResizePolicy, decode
-from model_build.dataset import scan
-from model_build.tensors import decode_photos
+from model_build.data.dataset import scan
+from model_build.data.tensors import decode_photos
 from tests.unit.model_build.photos import COLOURS, photo, write_photos
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_build.threshold import FEWEST_ACCEPTED, choose_threshold, given_threshold
+from model_build.quality.threshold import FEWEST_ACCEPTED, choose_threshold, given_threshold
 
 photos = st.lists(st.tuples(st.floats(0, 1, allow_nan=False), st.booleans()), max_size=80)
 

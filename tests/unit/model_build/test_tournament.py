@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_build.tournament import LEAST_AGREEMENT, MOST_MOVED, SAME_LATENCY, Entrant, decide
+from model_build.conversion.tournament import LEAST_AGREEMENT, MOST_MOVED, SAME_LATENCY, Entrant, decide
 
 NAMES = ("float32", "float16", "dynamic", "int8")
 

@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
 from model_build.sagemaker.requests import parameter_ranges
+from model_build.training.config import TrainingConfig
 from model_build.tuning.space import SEARCH_SPACE, Choice, Real, SearchSpace, Whole
 
 WANTED = {

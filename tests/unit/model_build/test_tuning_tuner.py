@@ -8,7 +8,8 @@ import pytest
 from optuna.trial import TrialState
 
 from classifier.errors import UserError
-from model_build.config import TrainingConfig
+from model_build.training.config import TrainingConfig
+from model_build.training.watching import TrainingWatcher
 from model_build.tuning import workers
 from model_build.tuning.findings import best_settings, find_out
 from model_build.tuning.samplers import Pruning
@@ -16,7 +17,6 @@ from model_build.tuning.space import Choice, Whole
 from model_build.tuning.studies import create_study, load_study
 from model_build.tuning.tuner import best_run, tune
 from model_build.tuning.watching import TuningWatcher
-from model_build.watching import TrainingWatcher
 from tests.unit.model_build.tuning_helpers import SPACE, FakeTrainer, epoch, quality, tuning
 
 # The tests begin trials by hand, as another process would have.

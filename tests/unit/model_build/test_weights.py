@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
-from model_build.backbones import build_backbone, find_backbone
-from model_build.weights import identify, load_weights, resolve_network
+from model_build.training.backbones import build_backbone, find_backbone
+from model_build.training.weights import identify, load_weights, resolve_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.observers import Epoch, EpochSample, StepObserver, StepRecord, TrainingContext, VariableSample
 from model_build.tf_runtime import load_tensorflow
+from model_build.training.observers import Epoch, EpochSample, StepObserver, StepRecord, TrainingContext, VariableSample
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 

@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from model_build.config import TrainingConfig
-from model_build.fitting import Epoch
+from model_build.training.config import TrainingConfig
+from model_build.training.fitting import Epoch
+from model_build.training.watching import TrainingWatcher
 from model_build.tuning.space import Choice, Real, SearchSpace, Whole
 from model_build.tuning.studies import StudyPlace
 from model_build.tuning.tuner import Tuning
-from model_build.watching import TrainingWatcher
 
 SPACE = SearchSpace(
     {

@@ -1,0 +1,1 @@
+"""Bundles: made, proven, published, promoted, rolled back."""

@@ -1,0 +1,227 @@
+"""Which published version is live: the pointer ``current.json``, its history, and moving it.
+
+The pointer holds the version and its manifest's sha256, nothing else (the function reads it). What was live before is
+written to ``history/<time>-<version>.json`` beside it, ``{"version", "previous", "promoted_at"}``, *before* the pointer
+moves: a record of a move that then fails is never looked up, a move without a record would lose the way back.
+
+Rolling back follows the newest record of the live version to its ``previous`` and writes no record, so that rolling
+back twice goes two versions back instead of returning to the one just left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from classifier.bundle import MANIFEST_NAME, VERSION_PATTERN, Manifest, ModelUri, Pointer
+from classifier.errors import BucketlensError, UserError
+from model_build.bundles.s3_objects import is_refused, read_object
+from model_build.files import json_bytes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+HISTORY = "history/"
+
+
+@dataclass(frozen=True)
+class Live:
+    """The pointer as read, with the entity tag that a write must match; no pointer: nothing is live yet."""
+
+    pointer: Pointer | None
+    etag: str | None
+
+    @property
+    def version(self) -> str | None:
+        return self.pointer.version if self.pointer else None
+
+
+@dataclass(frozen=True)
+class PublishedVersion:
+    """A version below a model location. What only its manifest tells is None where that is missing or unreadable."""
+
+    version: str
+    live: bool
+    name: str | None
+    created_at: str | None
+    accuracy: float | None
+    size_bytes: int | None
+
+
+def parse_prefix(uri: str) -> ModelUri:
+    """Raises UserError unless ``uri`` is a model location without a version."""
+    try:
+        where = ModelUri.parse(uri)
+    except BucketlensError as error:
+        raise UserError(str(error)) from None
+    if where.version is not None:
+        raise UserError(f"{uri} names a version; give the location above it, {ModelUri(where.bucket, where.prefix)}")
+    return where
+
+
+def live(client: S3Client, where: ModelUri) -> Live:
+    """Read the pointer. Raises UserError (no bucket), ModelIntegrityError (damaged pointer), ClientError."""
+    stored = read_object(client, where.bucket, where.pointer_key)
+    return Live(None, None) if stored is None else Live(Pointer.from_bytes(stored.data), stored.etag)
+
+
+def set_live(
+    client: S3Client,
+    where: ModelUri,
+    version: str,
+    manifest_sha256: str,
+    before: Live,
+    *,
+    dry_run: bool = False,
+    record: bool = True,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
+    """Move the pointer from ``before`` to ``version``, only if it is still what ``before`` says.
+
+    Raises:
+        UserError: somebody else moved it meanwhile.
+    """
+    pointer = Pointer(version, manifest_sha256)
+    if dry_run or pointer == before.pointer:
+        return
+    time = now().astimezone(UTC)
+    history_key = f"{where.prefix}{HISTORY}{time:%Y%m%dT%H%M%S.%fZ}-{version}.json"
+    if record:
+        entry = {"version": version, "previous": before.version, "promoted_at": time.isoformat()}
+        client.put_object(Bucket=where.bucket, Key=history_key, Body=json_bytes(entry), ContentType="application/json")
+    condition: dict[str, Any] = {"IfMatch": before.etag} if before.etag else {"IfNoneMatch": "*"}
+    try:
+        client.put_object(
+            Bucket=where.bucket,
+            Key=where.pointer_key,
+            Body=pointer.to_bytes(),
+            ContentType="application/json",
+            **condition,
+        )
+    except ClientError as error:
+        # With If-Match on a pointer that was deleted meanwhile, S3 answers 404 instead of 412.
+        if not is_refused(error) and error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        if record:
+            client.delete_object(Bucket=where.bucket, Key=history_key)
+        raise UserError(
+            f"somebody else changed s3://{where.bucket}/{where.pointer_key} meanwhile;"
+            f" look at 'bucketlens model versions --at {where}' and try again"
+        ) from None
+
+
+def promote(
+    version: str,
+    uri: str,
+    client: S3Client,
+    *,
+    dry_run: bool = False,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Live:
+    """Make a published version the live one; returns what was live before.
+
+    Raises:
+        UserError: no such version, an incomplete one, or a lost race.
+        ModelIntegrityError, ModelIncompatibleError: its manifest is damaged or of another schema.
+    """
+    where = parse_prefix(uri)
+    before = live(client, where)
+    digest = _checked_manifest(client, where, version)
+    set_live(client, where, version, digest, before, dry_run=dry_run, now=now)
+    return before
+
+
+def rollback(uri: str, client: S3Client, *, dry_run: bool = False) -> tuple[str, str]:
+    """Make the version live that was live before the present one; returns (the one left, the one now live).
+
+    Raises:
+        UserError: nothing is live, nothing was before, or a lost race.
+    """
+    where = parse_prefix(uri)
+    before = live(client, where)
+    if before.version is None:
+        raise UserError(f"nothing is live at {where}; publish a model first")
+    previous = _previous(client, where, before.version)
+    if previous is None:
+        raise UserError(
+            f"{before.version} is the first version that was live at {where}: there is none to go back to;"
+            " choose one with 'bucketlens model promote VERSION'"
+        )
+    digest = _checked_manifest(client, where, previous)
+    set_live(client, where, previous, digest, before, dry_run=dry_run, record=False)
+    return before.version, previous
+
+
+def versions(uri: str, client: S3Client) -> list[PublishedVersion]:
+    """The versions below ``uri``, newest first."""
+    where = parse_prefix(uri)
+    current = live(client, where).version
+    found = []
+    for page in client.get_paginator("list_objects_v2").paginate(
+        Bucket=where.bucket, Prefix=where.prefix, Delimiter="/"
+    ):
+        for folder in page.get("CommonPrefixes", []):
+            version = folder["Prefix"].removeprefix(where.prefix).rstrip("/")
+            if VERSION_PATTERN.fullmatch(version):
+                found.append(_published(client, where, version, version == current))
+    return sorted(found, key=lambda one: one.version, reverse=True)
+
+
+def _published(client: S3Client, where: ModelUri, version: str, is_live: bool) -> PublishedVersion:
+    stored = read_object(client, where.bucket, where.key(version, MANIFEST_NAME))
+    try:
+        manifest = Manifest.from_bytes(stored.data) if stored else None
+    except BucketlensError:  # listed all the same: one damaged version must not hide the others
+        manifest = None
+    if manifest is None:
+        return PublishedVersion(version, is_live, None, None, None, None)
+    accuracy = manifest.metrics.get("test", {}).get("accuracy")
+    return PublishedVersion(version, is_live, manifest.name, manifest.created_at, accuracy, manifest.model.size_bytes)
+
+
+def _checked_manifest(client: S3Client, where: ModelUri, version: str) -> str:
+    """sha256 of the manifest of a version all of whose files are there with their sizes."""
+    if not VERSION_PATTERN.fullmatch(version):
+        raise UserError(f"{version!r} is not a version; 'bucketlens model versions --at {where}' lists them")
+    stored = read_object(client, where.bucket, where.key(version, MANIFEST_NAME))
+    if stored is None:
+        raise UserError(
+            f"there is no version {version} at {where}; 'bucketlens model versions --at {where}' lists them"
+        )
+    manifest = Manifest.from_bytes(stored.data)
+    sizes: dict[str, int] = {}
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=where.bucket, Prefix=where.key(version, "")):
+        sizes |= {item["Key"]: item["Size"] for item in page.get("Contents", [])}
+    for name, entry in manifest.files.items():
+        if sizes.get(where.key(version, name)) != entry.size_bytes:
+            raise UserError(f"version {version} at {where} is incomplete: {name} is missing or of another size")
+    return hashlib.sha256(stored.data).hexdigest()
+
+
+def _previous(client: S3Client, where: ModelUri, version: str) -> str | None:
+    """What was live before the last promotion of ``version``; None if nothing was.
+
+    Raises:
+        UserError: no record of it is there.
+    """
+    keys: list[str] = []
+    for page in client.get_paginator("list_objects_v2").paginate(
+        Bucket=where.bucket, Prefix=f"{where.prefix}{HISTORY}"
+    ):
+        keys += [item["Key"] for item in page.get("Contents", []) if item["Key"].endswith(f"-{version}.json")]
+    stored = read_object(client, where.bucket, max(keys)) if keys else None
+    try:
+        entry = json.loads(stored.data) if stored else {}
+        previous = entry["previous"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"there is no record of what was live at {where} before {version};"
+            " choose a version with 'bucketlens model promote VERSION'"
+        ) from None
+    return None if previous is None else str(previous)

@@ -1,0 +1,1 @@
+"""A folder of photos becomes a run: networks, settings, the two phases, checkpoints, and who may watch."""

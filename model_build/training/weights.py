@@ -1,0 +1,109 @@
+"""Weights files: loading one, and telling whose it is when it does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from classifier.errors import UserError
+from model_build.training.backbones import ALPHAS, BACKBONES, Backbone, build_backbone, find_backbone
+
+_SUFFIXES = (".weights.h5", ".h5")
+
+
+def load_weights(model: Any, path: Path, what: str) -> None:
+    """Load ``path`` into ``model`` (:func:`model_build.training.backbones.build_backbone`).
+
+    Raises:
+        UserError: there is no such file, it is no weights file, or it is another network's; ``what`` names the model.
+    """
+    held = _kernel_shapes_of_file(path, what)
+    if held != _kernel_shapes(model):
+        owner = identify(path)
+        fitting = f"they fit --backbone {_described(*owner)}" if owner else "they fit no backbone there is"
+        raise UserError(f"{path} does not hold weights for the backbone {what}; {fitting}")
+    try:
+        model.load_weights(path)
+    # h5py and Keras raise most of the built-in exceptions on a damaged or foreign file.
+    except Exception as error:  # noqa: BLE001
+        raise UserError(f"{path} does not hold weights for the backbone {what}: {_one_line(error)}") from None
+
+
+def require_weights(path: Path, what: str) -> None:
+    """Raises UserError unless ``path`` is a readable weights file, of whatever network."""
+    _kernel_shapes_of_file(path, what)
+
+
+def identify(path: Path, names: tuple[str, ...] = tuple(BACKBONES)) -> tuple[str, float] | None:
+    """The backbone, of ``names``, and its alpha whose kernels have the shapes of those in ``path``; None if none has.
+
+    Raises:
+        UserError: there is no such file, or it is no weights file.
+    """
+    held = _kernel_shapes_of_file(path, " or ".join(names) if len(names) == 1 else "any network")
+    for name in names:
+        backbone = find_backbone(name)
+        for alpha in ALPHAS if backbone.has_alpha else (1.0,):
+            network = build_backbone(backbone, size=max(backbone.minimum_size, 32), alpha=alpha)
+            if _kernel_shapes(network) == held:
+                return name, alpha
+    return None
+
+
+def _described(name: str, alpha: float) -> str:
+    return f"{name} --alpha {alpha:g}" if find_backbone(name).has_alpha else name
+
+
+def resolve_network(name: str | None, alpha: float, weights: Path | None) -> tuple[Backbone, float]:
+    """The backbone and alpha to train, where the user left one of them to be found.
+
+    Args:
+        name: None takes the one whose weights are given, and ``small_cnn`` without weights.
+        alpha: 0 takes the one of the weights given, and 1 without.
+
+    Raises:
+        UserError: an unknown name, an alpha for a network without, or weights that cannot be read or told.
+    """
+    if name is None:
+        owner = identify(weights) if weights else ("small_cnn", 1.0)
+        if owner is None:
+            raise UserError(f"{weights} fits no backbone there is: {', '.join(BACKBONES)}")
+        name, found = owner
+        return find_backbone(name), alpha or found
+    backbone = find_backbone(name)
+    if alpha and not backbone.has_alpha:
+        raise UserError(f"{name} has no alpha; it comes in one width")
+    if alpha or not weights or not backbone.has_alpha:
+        return backbone, alpha or 1.0
+    owner = identify(weights, (name,))
+    return backbone, owner[1] if owner else 1.0  # no owner: loading will say so
+
+
+def _kernel_shapes(model: Any) -> list[tuple[int, ...]]:
+    return sorted(tuple(weight.shape) for weight in model.weights if len(weight.shape) == 4)
+
+
+def _kernel_shapes_of_file(path: Path, what: str) -> list[tuple[int, ...]]:
+    """Shapes of the convolution kernels in a file: they tell networks apart, however the layers are called."""
+    import h5py  # type: ignore[import-untyped]
+
+    if not path.is_file():
+        raise UserError(f"the weights {path} do not exist")
+    if not path.name.endswith(_SUFFIXES):
+        raise UserError(f"{path} is not a .weights.h5 file, as Keras writes them")
+    shapes: list[tuple[int, ...]] = []
+
+    def note(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim == 4:
+            shapes.append(tuple(item.shape))
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(note)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise UserError(f"{path} does not hold weights for the backbone {what}: {_one_line(error)}") from None
+    return sorted(shapes)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
