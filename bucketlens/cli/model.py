@@ -119,7 +119,7 @@ def train(
     from model_build.inspection.noting import note
     from model_build.training.config import TrainingConfig
     from model_build.training.diagnosed import train_diagnosed
-    from model_build.training.weights import resolve_network
+    from model_build.training.weights import told_by_weights
 
     if config and best_of:
         raise UserError("--config and --best-of both give the settings; leave one out")
@@ -146,8 +146,8 @@ def train(
         found = look_up(best_of)
         settings = found.config.overridden(options, "the options")
     else:
-        if weights and not backbone and not config:
-            options["backbone"] = resolve_network(None, 0.0, weights)[0].name
+        if weights and not config:
+            options |= told_by_weights(backbone, alpha or 0.0, weights)
         settings = TrainingConfig.composed(config, options)
     with display.Screen(display.messages()).running() as screen:
         folder = local_data(data, s3_client, screen)

@@ -92,10 +92,10 @@ def train_in(container: Container, settings: Mapping[str, Any], *, package: bool
 
     settings = dict(settings)
     weights = container.weights(settings.get("backbone"))
-    if weights is not None and "backbone" not in settings:
-        from model_build.training.weights import resolve_network
+    if weights is not None:
+        from model_build.training.weights import told_by_weights
 
-        settings["backbone"] = resolve_network(None, 0.0, weights)[0].name
+        settings |= told_by_weights(settings.get("backbone"), float(settings.get("alpha", 0.0)), weights)
     config = TrainingConfig.composed(None, settings)
     say(f"settings: {config.to_document()}")
     say(f"GPUs: {container.gpus}; checkpoints: {'yes' if container.checkpoints else 'no'}")

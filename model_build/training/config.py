@@ -191,10 +191,11 @@ class TrainingConfig:
             raise UserError(f"{source}: {error}") from None
 
     @classmethod
-    def for_backbone(cls, name: str, *, pretrained: bool | None = None) -> Self:
+    def for_backbone(cls, name: str, *, pretrained: bool | None = None, alpha: float = 0.0) -> Self:
         """The defaults for a backbone, with ImageNet weights wherever it has them unless ``pretrained`` is False.
 
-        The values for pretrained networks were chosen on validation photos, see docs/training.md.
+        The values for pretrained networks were chosen on validation photos, see docs/training.md. A narrow network
+        (``alpha``, 0 for one of full width) learns more slowly than one of full width, which overfits sooner.
 
         Raises:
             UserError: no such backbone.
@@ -202,25 +203,26 @@ class TrainingConfig:
         backbone = find_backbone(name)
         if not backbone.pretrained or pretrained is False:
             return cls(backbone=name)
+        narrow = is_narrow(alpha)
         return cls(
             backbone=name,
             pretrained=True,
             head_epochs=30,
             epochs=0,
             batch_size=16,
-            learning_rate=0.0003,
+            learning_rate=0.0003 if narrow else 0.0002,
             weight_decay=0.02,
             clip_norm=1.0,
             dropout=0.2,
             label_smoothing=0.1,
-            average=0.995,
+            average=0.995 if narrow else 0.997,
             crop_area=0.5,
             shift=0.0,
             zoom=0.0,
             rotation_degrees=0.0,
             flip=True,
             colour=0.3,
-            small_epochs=0.6,
+            small_epochs=0.6 if narrow else 0.75,
             best_by="accuracy",
             patience=12,
         )
@@ -232,7 +234,12 @@ class TrainingConfig:
         document = read_settings(file) if file else {}
         asked = {**document, **{name: value for name, value in options.items() if value is not None}}
         name, pretrained = asked.get("backbone", cls.backbone), asked.get("pretrained")
-        base = cls.for_backbone(name if isinstance(name, str) else cls.backbone, pretrained=pretrained)
+        alpha = asked.get("alpha", cls.alpha)
+        base = cls.for_backbone(
+            name if isinstance(name, str) else cls.backbone,
+            pretrained=pretrained,
+            alpha=alpha if isinstance(alpha, int | float) else cls.alpha,
+        )
         return base.overridden(document, str(file)).overridden(options, "the options")
 
     @classmethod
@@ -243,6 +250,11 @@ class TrainingConfig:
             UserError: no such file, not TOML or JSON by its suffix and content, or a setting that is wrong.
         """
         return cls.composed(path, {})
+
+
+def is_narrow(alpha: float) -> bool:
+    """Whether a network of this width trains by the narrow networks' defaults; 0 is full width."""
+    return 0 < alpha < 0.5
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_build.tf_runtime import load_tensorflow
-from model_build.training.config import TrainingConfig
+from model_build.training.config import TrainingConfig, is_narrow
 
-_PHOTO_PASSES = 24_000
+_PHOTO_PASSES, _NARROW_PHOTO_PASSES = 17_000, 24_000
 _FEWEST_EPOCHS, _MOST_EPOCHS = 10, 40
 _IMBALANCE = 1.5
 
 
-def epochs_for(photos: int) -> int:
+def epochs_for(photos: int, alpha: float = 0.0) -> int:
     """Passes of fine-tuning over ``photos`` training photos where the configuration leaves them open: about as many
     photo passes whatever the data, so that small sets get the epochs they need and large ones take no longer."""
-    return min(max(round(_PHOTO_PASSES / photos), _FEWEST_EPOCHS), _MOST_EPOCHS)
+    passes = _NARROW_PHOTO_PASSES if is_narrow(alpha) else _PHOTO_PASSES
+    return min(max(round(passes / photos), _FEWEST_EPOCHS), _MOST_EPOCHS)
 
 
 def class_weights(counts: NDArray[np.int64], choice: str) -> NDArray[np.float32]:

@@ -114,7 +114,7 @@ def _train(
     )
     watcher.split(split)
     if not config.epochs:
-        config = replace(config, epochs=epochs_for(len(split.photos[TRAIN])))
+        config = replace(config, epochs=epochs_for(len(split.photos[TRAIN]), config.alpha))
     parts = {name: _part(served, split.photos[name]) for name in SPLITS}
     targets = {name: targets_of(split.photos[name], split.labels) for name in SPLITS}
     training = parts[TRAIN]

@@ -79,6 +79,13 @@ def resolve_network(name: str | None, alpha: float, weights: Path | None) -> tup
     return backbone, owner[1] if owner else 1.0  # no owner: loading will say so
 
 
+def told_by_weights(name: str | None, alpha: float, weights: Path) -> dict[str, str | float]:
+    """The settings that a weights file decides: the network, and its alpha where it has one. Raises as
+    :func:`resolve_network` does."""
+    backbone, found = resolve_network(name, alpha, weights)
+    return {"backbone": backbone.name, **({"alpha": found} if backbone.has_alpha else {})}
+
+
 def _kernel_shapes(model: Any) -> list[tuple[int, ...]]:
     return sorted(tuple(weight.shape) for weight in model.weights if len(weight.shape) == 4)
 

@@ -58,7 +58,9 @@ def test_a_pretrained_backbone_brings_its_own_defaults(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('backbone = "mobilenet_v2"\nfine_tune = "half"\n')
     config = TrainingConfig.composed(path, {"epochs": 4, "alpha": 0.35, "seed": None})
-    assert config == replace(TrainingConfig.for_backbone("mobilenet_v2"), fine_tune="half", epochs=4, alpha=0.35)
+    assert config == replace(
+        TrainingConfig.for_backbone("mobilenet_v2", alpha=0.35), fine_tune="half", epochs=4, alpha=0.35
+    )
     assert (config.pretrained, config.head_epochs > 0, config.flip) == (True, True, True)
     scratch = TrainingConfig.composed(None, {"backbone": "resnet50", "pretrained": False})
     assert scratch == TrainingConfig(backbone="resnet50")

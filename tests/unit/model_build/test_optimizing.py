@@ -20,7 +20,10 @@ def test_balanced_classes_weigh_the_same(counts: list[int], choice: str) -> None
 
 
 def test_small_sets_get_more_epochs_and_large_ones_no_more_time() -> None:
-    assert [epochs_for(photos) for photos in (10, 400, 800, 2000, 4000, 100_000)] == [40, 40, 30, 12, 10, 10]
+    sizes = (10, 400, 800, 2000, 4000, 100_000)
+    assert [epochs_for(photos) for photos in sizes] == [40, 40, 21, 10, 10, 10]
+    assert [epochs_for(photos, alpha=0.35) for photos in sizes] == [40, 40, 30, 12, 10, 10]
+    assert epochs_for(800, alpha=1.0) == epochs_for(800)
 
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
