@@ -14,6 +14,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -57,22 +58,27 @@ def results() -> Console:
     return Console(highlight=False)
 
 
+def progress_bar(console: Console, *more: ProgressColumn) -> Progress:
+    """A bar that says what is being done, gone at the end, and silent where nobody watches."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        *more,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 class Screen(TrainingWatcher):
     """One bar that says what is being done; the watcher of a training and the progress of everything else."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bar = progress_bar(console, TimeRemainingColumn())
         self._task = self._bar.add_task("starting", total=None)
 
     @contextmanager

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.data.tensors import Images
 from model_build.tf_runtime import load_tensorflow
 from model_build.training.backbones import assign_weights, build_backbone, build_classifier, find_backbone
 from model_build.training.checkpoints import TrainingState
 from model_build.training.config import TrainingConfig
 from model_build.training.heads import train_head
+from model_build.training.material import Material
 from model_build.training.observers import Epoch, EpochSample, StepObserver, StepRecord, TrainingContext
 from model_build.training.optimizing import class_weights, make_optimizer
 from model_build.training.predicting import cross_entropy, measure_activity, predict_logits
@@ -28,23 +28,6 @@ __all__ = ["Epoch", "Fitted", "Material", "fit", "predict_logits"]
 
 _SAMPLES_PER_EPOCH = 2
 _PROBE_PHOTOS = 32
-
-
-@dataclass(frozen=True)
-class Material:
-    """What is learnt from.
-
-    Attributes:
-        training: photos a little larger than the model's input where crops are cut from them.
-        validation: photos as the model will be served them.
-        training_targets, validation_targets: int64, positions in ``labels``.
-    """
-
-    labels: tuple[str, ...]
-    training: Images
-    training_targets: NDArray[np.int64]
-    validation: Images
-    validation_targets: NDArray[np.int64]
 
 
 @dataclass(frozen=True)

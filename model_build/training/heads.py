@@ -21,7 +21,7 @@ from model_build.training.optimizing import make_head_optimizer
 from model_build.training.predicting import cross_entropy, predict_logits
 
 if TYPE_CHECKING:
-    from model_build.training.fitting import Material
+    from model_build.training.material import Material
 
 _BATCH = 64
 

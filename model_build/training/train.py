@@ -29,7 +29,8 @@ from model_build.files import json_bytes
 from model_build.quality.metrics import Scores, score
 from model_build.report.plots import confusion_picture
 from model_build.training.config import TrainingConfig
-from model_build.training.fitting import Fitted, Material, fit
+from model_build.training.fitting import Fitted, fit
+from model_build.training.material import Material
 from model_build.training.observers import Epoch, StepObserver
 from model_build.training.optimizing import class_weights, epochs_for
 from model_build.training.partial import PartialRun, partial_run
