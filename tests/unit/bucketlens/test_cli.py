@@ -43,11 +43,11 @@ def commands() -> dict[str, str]:
     return found
 
 
-def run(*words: str, environment: dict[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(*words: str, home: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).parent / "bucketlens"), *words],
-        env={"PATH": os.defpath, "HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", **(environment or {})},
-        cwd=cwd,
+        env={"PATH": os.defpath, "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", **(environment or {})},
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
@@ -60,9 +60,9 @@ def test_the_commands_are_the_contracts() -> None:
 
 
 @pytest.mark.parametrize(("words", "text"), commands().items(), ids=lambda value: value if len(value) < 30 else "")
-def test_every_command_explains_itself_with_an_example(words: str, text: str) -> None:
+def test_every_command_explains_itself_with_an_example(words: str, text: str, tmp_path: Path) -> None:
     assert f"Example: bucketlens {words}" in text or 'Example: eval "$(bucketlens' in text
-    shown = run(*words.split(), "--help")
+    shown = run(*words.split(), "--help", home=tmp_path)
     assert shown.returncode == 0
     assert "Example:" in shown.stdout
 
@@ -94,7 +94,7 @@ def test_a_failure_is_one_line_and_not_exit_code_0(
     words: str, environment: dict[str, str], message: str | None, tmp_path: Path
 ) -> None:
     before = set(ROOT.iterdir())
-    done = run(*words.split(), environment=environment)
+    done = run(*words.split(), home=tmp_path, environment=environment)
     assert done.returncode != 0
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
