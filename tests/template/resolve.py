@@ -54,7 +54,7 @@ class Resolver:
                 return not self.condition(arguments[0])
             case "Condition":
                 return self.condition(arguments)
-        raise NotImplementedError(function)
+        raise AssertionError(f"the template uses {function}, which these tests cannot resolve yet")
 
     def value(self, node: Any) -> Any:
         if isinstance(node, list):

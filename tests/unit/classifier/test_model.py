@@ -118,6 +118,13 @@ def test_scaling_and_quantization_of_the_input() -> None:
     assert per_channel[5].tolist() == [4, 1.5, 0.5]
 
 
+def test_each_channel_is_scaled_by_its_own_figures() -> None:
+    blind_to_blue = manifest_for("float32_softmax", scaling=Scaling((0, 0, 0), (1, 1, 1e6)))
+    model = Model.load(model_bytes("float32_softmax"), blind_to_blue)
+    assert top_k(model.predict(tensor("red")), LABELS, 1)[0].label == "red"
+    assert top_k(model.predict(tensor("blue")), LABELS, 1)[0].label != "blue"
+
+
 LOGITS = st.lists(st.floats(-30, 30), min_size=2, max_size=6).map(lambda values: np.array(values, np.float32))
 
 
