@@ -7,13 +7,15 @@
     │   ├── EmptyImage                   image.empty
     │   ├── ImageTooLarge                image.too_large          (bytes)
     │   ├── TooManyPixels                image.too_many_pixels
+    │   ├── ImageTooCostly               image.too_costly         (beyond the time or memory of one image)
     │   ├── UnsupportedFormat            image.unsupported_format
     │   ├── CorruptImage                 image.corrupt
     │   └── ImageNotFound                image.not_found          (deleted before we came)
     ├── TransientError               retried through the queue, never recorded
     │   ├── StorageThrottled             storage.throttled
     │   ├── StorageUnavailable           storage.unavailable
-    │   └── ModelUnavailable             model.unavailable
+    │   ├── ModelUnavailable             model.unavailable
+    │   └── OutOfTime                    deadline                 (put off to a later invocation)
     ├── FatalError                   fails the batch and is alarmed
     │   ├── ModelIntegrityError          model.integrity          (size or sha256 mismatch)
     │   ├── ModelIncompatibleError       model.incompatible       (the interpreter refuses it)
@@ -54,6 +56,10 @@ class TooManyPixels(ImageRejected):
     code = "image.too_many_pixels"
 
 
+class ImageTooCostly(ImageRejected):
+    code = "image.too_costly"
+
+
 class UnsupportedFormat(ImageRejected):
     code = "image.unsupported_format"
 
@@ -82,6 +88,12 @@ class StorageUnavailable(TransientError):
 
 class ModelUnavailable(TransientError):
     code = "model.unavailable"
+
+
+class OutOfTime(TransientError):
+    """The invocation ends before the image could be finished; nothing speaks against the image itself."""
+
+    code = "deadline"
 
 
 class FatalError(BucketlensError):
