@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from rich.console import Console
 
 from bucketlens.cli import evaluate, inspect, local, model, publish, results, train_job, tune
+from bucketlens.extras import EXTRAS
 from classifier.errors import BucketlensError
 
 app = typer.Typer(
     name="bucketlens",
-    help="Batch image classification on AWS Lambda: models, results, and the whole application on one machine.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bucketlens {version('bucketlens')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Batch image classification on AWS Lambda: models, results, and the whole application on one machine."""
+
+
 inspect.register(model.app)
 evaluate.register(model.app)
 publish.register(model.app)
@@ -41,9 +60,18 @@ def run(command: typer.Typer) -> NoReturn:
         command()  # exits itself, also for wrong usage and Ctrl-C
     except BucketlensError as error:
         _fail(str(error))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("bucketlens", "classifier", "model_build"):
+            raise
+        _fail(missing(error.name))
     except (BotoCoreError, ClientError) as error:
         _fail(explain(error))
     sys.exit(0)
+
+
+def missing(module: str) -> str:
+    """One line for a package that is not installed: querying results needs few, so the others are extras."""
+    return f"{module} is not installed; {EXTRAS}"
 
 
 def explain(error: BotoCoreError | ClientError) -> str:

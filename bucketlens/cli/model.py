@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bucketlens.cli.data import local_data
+from bucketlens.extras import EXTRAS
 from classifier.errors import UserError
 from model_build import display
 from model_build.choices import OutputChoice, QuantizationChoice, ScalingChoice
@@ -288,7 +289,7 @@ def import_(
 def require_interpreter() -> None:
     """Raises UserError where no interpreter is installed: querying results needs none, so it is an extra."""
     if not (find_spec("ai_edge_litert") or find_spec("tflite_runtime")):
-        raise UserError("this command needs the 'build' extra; install it with: pip install 'bucketlens[build]'")
+        raise UserError(f"this command needs the LiteRT interpreter, which is not installed; {EXTRAS}")
 
 
 def s3_client() -> S3Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
 from bucketlens.cli.main import app, explain
+from bucketlens.cli.main import run as run_to_exit
 from tests.conftest import ROOT
 
 CONTRACT = {
@@ -112,3 +114,35 @@ def test_errors_of_the_sdk_say_what_to_do() -> None:
     assert "bucketlens local up" in explain(EndpointConnectionError(endpoint_url="http://127.0.0.1:1"))
     refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, "GetItem")
     assert explain(refused) == "AWS refuses GetItem: AccessDenied: not allowed"
+
+
+@pytest.mark.parametrize("module", ["moto.server", "tensorflow"])
+def test_a_missing_extra_is_one_line_with_what_to_do(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bucketlens"])
+    command = typer.Typer(pretty_exceptions_enable=False)
+
+    @command.command()
+    def needs_more() -> None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    with pytest.raises(SystemExit) as raised:
+        run_to_exit(command)
+    assert raised.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {module} is not installed; ")
+    # The name is not ours on any package index: whoever owns it there would be installed.
+    assert not re.search(r"pip install '?bucketlens", message)
+
+
+def test_a_missing_module_of_ours_is_a_defect_and_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bucketlens"])
+    command = typer.Typer(pretty_exceptions_enable=False)
+
+    @command.command()
+    def broken() -> None:
+        raise ModuleNotFoundError("No module named 'model_build.gone'", name="model_build.gone")
+
+    with pytest.raises(ModuleNotFoundError):
+        run_to_exit(command)
