@@ -43,7 +43,7 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	$(call install,$(BIN)/python,requirements/dev.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m local.fetch_emulator
+	$(BIN)/python -m bucketlens.local.fetch_emulator
 	touch $@
 
 # The SAM CLI pins versions that fight with everyone else's, hence its own environment.
@@ -79,7 +79,7 @@ test: lint .venv-sam/.ready .venv-tflite/.ready
 sam-local: .venv-sam/.ready
 	$(if $(MODEL),rm -rf .bucketlens/sam-bundle && $(BIN)/bucketlens model import --tflite "$(MODEL)" --labels "$(LABELS)" \
 		--out .bucketlens/sam-bundle)
-	$(BIN)/python -m local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)")
+	$(BIN)/python -m bucketlens.local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)")
 
 bench: .venv/.ready
 	$(BIN)/python -m benchmarks
@@ -95,7 +95,7 @@ lock: .venv/.ready
 	$(compile) --python-version 3.11 --no-annotate requirements/tflite.in -o requirements/tflite.txt
 	$(compile) --universal --python-version 3.11 requirements/sam.in -o requirements/sam.txt
 	$(compile) --python-version 3.13 --python-platform x86_64-manylinux_2_28 --no-annotate -c requirements/dev.txt \
-		local/sam/runtime.in -o local/sam/runtime.txt
+		bucketlens/local/sam/runtime.in -o bucketlens/local/sam/runtime.txt
 	# The function runs what was tested: the versions of dev.txt on the Python of Lambda.
 	$(compile) --no-deps --python-version 3.13 -c requirements/dev.txt functions/requirements.in -o functions/requirements.txt
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.rie import find_emulator
+from bucketlens.local.shell import variables
+from bucketlens.local.stack import LocalStack
 from classifier.errors import UserError
-from local.rie import find_emulator
-from local.shell import variables
-from local.stack import LocalStack
 from model_build.bundles.publish import publish
 from tests.conftest import ROOT
 from tests.support.bundles import FIXTURES

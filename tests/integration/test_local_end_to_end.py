@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.stack import LocalStack
+from bucketlens.local.stack import LocalStack
 from tests.integration.local_helpers import TEMPLATE, needs_emulator, wait_for
 from tests.support.bundles import FIXTURES, publish
 

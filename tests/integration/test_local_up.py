@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from local.emulator import free_ports
+from bucketlens.local.emulator import free_ports
 from tests.integration.local_helpers import DEADLINE, TEMPLATE, function_folder, needs_emulator, wait_for_end
 
 pytestmark = needs_emulator

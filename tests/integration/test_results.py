@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.stack import LocalStack
 from bucketlens.results import COLUMNS, Query, find, get, write_csv, write_json
 from bucketlens.stack import Stack
 from classifier.errors import UserError
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelFacts, Rejection, Result
-from local.stack import LocalStack
 from tests.conftest import ROOT
 
 MODEL = ModelFacts("m", "20261120T101500Z-5d313724", "0" * 64)

@@ -6,9 +6,9 @@ import shlex
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bucketlens.local.clients import clients
+from bucketlens.local.constants import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, STACK_NAME
 from classifier.errors import UserError
-from local.clients import clients
-from local.constants import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, STACK_NAME
 
 
 def variables(endpoint_url: str) -> dict[str, str]:

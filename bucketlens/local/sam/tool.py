@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bucketlens.local.sam.process import attempt, run
 from classifier.errors import UserError
-from local.sam.process import attempt, run
 
 
 @dataclass(frozen=True)

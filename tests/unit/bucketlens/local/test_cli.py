@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bucketlens.cli.local import app
+from bucketlens.local.emulator import free_ports
+from bucketlens.local.shell import exports
 from classifier.errors import UserError
-from local.emulator import free_ports
-from local.shell import exports
 
 
 def test_a_parameter_without_value_is_refused() -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from bucketlens.local.clients import Clients
+from bucketlens.local.constants import STACK_NAME
+from bucketlens.local.template import BUCKETS, EVENT_SOURCE, FUNCTION, LocalTemplate
 from classifier.errors import UserError
-from local.clients import Clients
-from local.constants import STACK_NAME
-from local.template import BUCKETS, EVENT_SOURCE, FUNCTION, LocalTemplate
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import ParameterTypeDef

@@ -1,4 +1,4 @@
-"""`python -m local.sam`: build the function with SAM, put every sample event through it, check what comes of it."""
+"""`python -m bucketlens.local.sam`: build the function with SAM, put every sample event through it, check results."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bucketlens.local.files import CHECKOUT
+from bucketlens.local.sam.session import Options, run_session
 from classifier.errors import BucketlensError
-from local.sam.session import ROOT, Options, run_session
 
-_FIXTURES = ROOT / "tests" / "fixtures"
+_FIXTURES = CHECKOUT / "tests" / "fixtures"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -38,15 +39,16 @@ def main(
     require_docker: Annotated[
         bool, typer.Option("--require-docker", help="Fail without Docker, rather than fall back on the emulator.")
     ] = False,
-    cache: Annotated[Path, typer.Option(file_okay=False, help="Keeps the images of a private Docker daemon.")] = ROOT
-    / ".bucketlens",
+    cache: Annotated[
+        Path, typer.Option(file_okay=False, help="Keeps the images of a private Docker daemon.")
+    ] = CHECKOUT / ".bucketlens",
 ) -> None:
     """Build the function with SAM, invoke it with every sample event, and check its answer, S3 and DynamoDB.
 
     Uses the Docker daemon that runs. Where none does, root on Debian gets a private one for the duration; otherwise
     the events run in the Runtime Interface Emulator, which is said loudly.
 
-    Example: python -m local.sam --event events/s3-put.json
+    Example: python -m bucketlens.local.sam --event events/s3-put.json
     """
     # Ended from outside (a CI's time limit), it still stops the daemon it started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -62,4 +64,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m local.sam")
+    app(prog_name="python -m bucketlens.local.sam")

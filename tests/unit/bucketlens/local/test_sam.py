@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bucketlens.local.sam.daemon import Docker, NoDaemon, docker_daemon
+from bucketlens.local.sam.invoke import check_sample_variables, write_variables
+from bucketlens.local.sam.process import attempt, run
+from bucketlens.local.sam.tool import SamTool, ensure_sam, sam_environment
 from classifier.errors import UserError
-from local.sam.daemon import Docker, NoDaemon, docker_daemon
-from local.sam.invoke import check_sample_variables, write_variables
-from local.sam.process import attempt, run
-from local.sam.tool import SamTool, ensure_sam, sam_environment
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a daemon")
 

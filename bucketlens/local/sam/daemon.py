@@ -16,8 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bucketlens.local.sam.process import attempt, run
 from classifier.errors import UserError
-from local.sam.process import attempt, run
 
 _BRIDGE = Path("/sys/class/net/docker0")
 # Address ranges for the bridge, the first of which is not routed elsewhere.

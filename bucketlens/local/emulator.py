@@ -21,9 +21,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from bucketlens.local.constants import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from bucketlens.local.rie import find_emulator
 from classifier.errors import BucketlensError, UserError
-from local.constants import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
-from local.rie import find_emulator
 
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _START_SECONDS = 20.0

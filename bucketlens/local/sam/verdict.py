@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from bucketlens.local.sam.cases import INPUT_PREFIX, Case, Expected
 from classifier.events import Source
-from local.sam.cases import INPUT_PREFIX, Case, Expected
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

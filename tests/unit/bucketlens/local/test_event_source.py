@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from local.deployment import EventSourceSettings
-from local.emulator import FunctionError
-from local.event_source import BatchReport, EventSource, chunks
-from tests.unit.local.fakes import CannotStart, FakeFunction, FakeQueue, message
+from bucketlens.local.deployment import EventSourceSettings
+from bucketlens.local.emulator import FunctionError
+from bucketlens.local.event_source import BatchReport, EventSource, chunks
+from tests.unit.bucketlens.local.fakes import CannotStart, FakeFunction, FakeQueue, message
 
 DEADLINE = 20
 

@@ -22,8 +22,8 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
+from bucketlens.local.constants import REGION
 from classifier.errors import UserError
-from local.constants import REGION
 
 FUNCTION = "LocalFunction"
 EVENT_SOURCE = "LocalEventSource"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from local.constants import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from bucketlens.local.constants import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.client import CloudFormationClient

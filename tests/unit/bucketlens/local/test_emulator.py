@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.emulator import Emulator, FunctionError, free_ports, parse_answer
+from bucketlens.local.files import EMULATOR_REQUIREMENTS
+from bucketlens.local.rie import extract, find_emulator, obtain
 from classifier.errors import UserError
-from local.emulator import Emulator, FunctionError, free_ports, parse_answer
-from local.rie import REQUIREMENTS, extract, find_emulator, obtain
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,9 @@ def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
 
 
 def test_the_wheel_is_pinned_with_its_hash() -> None:
-    pinned = re.findall(r"^aws-sam-cli==[\d.]+ \\\n    --hash=sha256:[0-9a-f]{64}$", REQUIREMENTS.read_text(), re.M)
+    pinned = re.findall(
+        r"^aws-sam-cli==[\d.]+ \\\n    --hash=sha256:[0-9a-f]{64}$", EMULATOR_REQUIREMENTS.read_text(), re.M
+    )
     assert len(pinned) == 1
 
 

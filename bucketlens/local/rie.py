@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+from bucketlens.local.files import EMULATOR_REQUIREMENTS
 from classifier.errors import UserError
 
 ENVIRONMENT_VARIABLE = "BUCKETLENS_RIE"
-REQUIREMENTS = Path(__file__).parent.parent / "requirements" / "rie.txt"
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 _DOWNLOAD_SECONDS = 600
 
@@ -34,9 +35,27 @@ def find_emulator() -> Path:
     override = os.environ.get(ENVIRONMENT_VARIABLE)
     path = Path(override).absolute() if override else installed_path()
     if not (path.is_file() and os.access(path, os.X_OK)):
-        named = f" ({ENVIRONMENT_VARIABLE} names it)" if override else "; run: python -m local.fetch_emulator"
+        named = (
+            f" ({ENVIRONMENT_VARIABLE} names it)" if override else "; run: python -m bucketlens.local.fetch_emulator"
+        )
         raise UserError(f"the Lambda emulator {path} is missing or not executable{named}")
     return path
+
+
+def ensure_emulator(say: Callable[[str], None]) -> None:
+    """Download the emulator unless it is there, or ``BUCKETLENS_RIE`` names another.
+
+    Args:
+        say: told before a download begins.
+
+    Raises:
+        UserError: as ``find_emulator`` and ``obtain`` do.
+    """
+    if not os.environ.get(ENVIRONMENT_VARIABLE) and not installed_path().exists():
+        _require_linux()
+        say(f"downloading the Lambda Runtime Interface Emulator to {installed_path()} (8 MB, once)")
+        obtain(installed_path())
+    find_emulator()
 
 
 def architecture() -> str:
@@ -47,14 +66,14 @@ def architecture() -> str:
     return _ARCHITECTURES[machine]
 
 
-def obtain(destination: Path, requirements: Path = REQUIREMENTS) -> bool:
+def obtain(destination: Path, requirements: Path = EMULATOR_REQUIREMENTS) -> bool:
     """Download the pinned wheel, verified by its hash, and put the emulator at ``destination``.
 
     Returns:
         False if it was there already.
 
     Raises:
-        UserError: this system cannot run it, there is no pip, or the download failed.
+        UserError: this system cannot run it, there is no pip, or it could not be downloaded or written.
     """
     _require_linux()
     if destination.is_file() and os.access(destination, os.X_OK):
@@ -62,7 +81,13 @@ def obtain(destination: Path, requirements: Path = REQUIREMENTS) -> bool:
     member = f"samcli/local/rapid/aws-lambda-rie-{architecture()}"
     with tempfile.TemporaryDirectory() as folder:
         wheel = _download(requirements, Path(folder))
-        extract(wheel, member, destination)
+        try:
+            extract(wheel, member, destination)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the Lambda emulator to {destination}: {error.strerror or error}; make that folder"
+                f" writable, or put the emulator elsewhere and name it in {ENVIRONMENT_VARIABLE}"
+            ) from error
     return True
 
 

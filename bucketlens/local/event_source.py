@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.batches import RECEIVE_LIMIT, failed_messages, room_for_more, sqs_event, subject
-from local.deployment import EventSourceSettings
-from local.emulator import FunctionError
+from bucketlens.local.batches import RECEIVE_LIMIT, failed_messages, room_for_more, sqs_event, subject
+from bucketlens.local.deployment import EventSourceSettings
+from bucketlens.local.emulator import FunctionError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -29,7 +29,7 @@ _WINDOW_RESOLUTION_SECONDS = 0.5
 
 
 class Function(Protocol):
-    """What runs the batches; ``local.emulator.Emulator`` is one."""
+    """What runs the batches; ``bucketlens.local.emulator.Emulator`` is one."""
 
     def start(self) -> None: ...
 

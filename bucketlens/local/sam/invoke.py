@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from bucketlens.local.emulator import Emulator
+from bucketlens.local.sam.cases import Case
+from bucketlens.local.sam.daemon import Docker
+from bucketlens.local.sam.process import attempt, run
+from bucketlens.local.sam.tool import SamTool
 from classifier.errors import UserError
-from local.emulator import Emulator
-from local.sam.cases import Case
-from local.sam.daemon import Docker
-from local.sam.process import attempt, run
-from local.sam.tool import SamTool
 
 FUNCTION = "ClassifierFunction"
 _HOST = "host.docker.internal"

@@ -13,7 +13,7 @@ from moto.s3 import notifications
 from moto.s3.models import S3Backend
 from moto.sqs.models import Message, Queue, SQSBackend
 
-from local.fidelity import (
+from bucketlens.local.fidelity import (
     Sequencer,
     complete_s3_event,
     lock_deletion,

@@ -15,13 +15,12 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from classifier.errors import BucketlensError
-from classifier.settings import Settings
-from local.emulator import Emulator
-from local.sam.cases import Case, Oracle, photos_case, read_cases
-from local.sam.daemon import Docker, docker_daemon
-from local.sam.image import ensure_image
-from local.sam.invoke import (
+from bucketlens.local.emulator import Emulator
+from bucketlens.local.files import CHECKOUT, TEMPLATE
+from bucketlens.local.sam.cases import Case, Oracle, photos_case, read_cases
+from bucketlens.local.sam.daemon import Docker, docker_daemon
+from bucketlens.local.sam.image import ensure_image
+from bucketlens.local.sam.invoke import (
     FUNCTION,
     EmulatorInvoker,
     Invoker,
@@ -30,14 +29,14 @@ from local.sam.invoke import (
     check_sample_variables,
     write_variables,
 )
-from local.sam.tool import SamTool, ensure_sam, sam_environment
-from local.sam.verdict import Records, lines_of, problems_of
-from local.stack import LocalStack
+from bucketlens.local.sam.tool import SamTool, ensure_sam, sam_environment
+from bucketlens.local.sam.verdict import Records, lines_of, problems_of
+from bucketlens.local.stack import LocalStack
+from classifier.errors import BucketlensError
+from classifier.settings import Settings
 from model_build.bundles.publish import publish
 
-ROOT = Path(__file__).resolve().parents[2]
-_TEMPLATE = ROOT / "template.yaml"
-_VARIABLES = ROOT / "events" / "env.local.json"
+_VARIABLES = CHECKOUT / "events" / "env.local.json"
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,16 @@ def run_session(options: Options, console: Console) -> int:
         BucketlensError: it could not be tried at all.
     """
     oracle = Oracle(options.bundle)
-    tool = ensure_sam(ROOT, os.environ, console)
+    tool = ensure_sam(CHECKOUT, os.environ, console)
     environment = sam_environment(os.environ, tool)
     with _timed("sam build", console):
-        package = build(tool, ROOT, environment)
+        package = build(tool, CHECKOUT, environment)
     with contextlib.ExitStack() as ending:
         work = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="bucketlens-sam-")))
         docker = _docker(ending, tool, environment, options, console) if options.docker else None
         host = docker.gateway() if docker else "127.0.0.1"
         # No event source: the only invocations are ours.
-        stack = ending.enter_context(LocalStack(_TEMPLATE, host=host, port=0, event_source=False))
+        stack = ending.enter_context(LocalStack(TEMPLATE, host=host, port=0, event_source=False))
         check_sample_variables(_VARIABLES, stack.settings)
         settings = Settings.from_environment(stack.settings)
         records = _publish(stack, settings, options.bundle, console)
@@ -121,7 +120,7 @@ def _publish(stack: LocalStack, settings: Settings, bundle: Path, console: Conso
 @contextlib.contextmanager
 def _emulator(package: Path, stack: LocalStack, cache: Path) -> Iterator[Emulator]:
     # The package is compiled for 3.13; any other Python takes the source, and its own packages.
-    folder = package / FUNCTION if sys.version_info[:2] == (3, 13) else ROOT / "functions"
+    folder = package / FUNCTION if sys.version_info[:2] == (3, 13) else CHECKOUT / "functions"
     function, log = stack.deployment.function, cache / "sam-local.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     emulator = Emulator(folder, stack.settings, function.timeout_seconds, function.memory_mb, log=log)

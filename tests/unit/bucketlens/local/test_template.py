@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.template import BUCKETS, EVENT_SOURCE, FUNCTION, read_template, replace_references
 from classifier.errors import UserError
-from local.template import BUCKETS, EVENT_SOURCE, FUNCTION, read_template, replace_references
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 TEMPLATE = ROOT / "template.yaml"
 ENDPOINT = "http://127.0.0.1:5555"
 NAMES = {"Fn": "${AWS::StackName}-Fn", "Fn.Arn": "arn:${AWS::StackName}"}

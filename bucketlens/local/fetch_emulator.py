@@ -1,4 +1,4 @@
-"""``python -m local.fetch_emulator``: puts the Lambda Runtime Interface Emulator beside this environment's Python."""
+"""``python -m bucketlens.local.fetch_emulator``: puts the Lambda emulator beside this environment's Python."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 
 from rich.console import Console
 
+from bucketlens.local.rie import installed_path, obtain
 from classifier.errors import BucketlensError
-from local.rie import installed_path, obtain
 
 
 def main() -> int:

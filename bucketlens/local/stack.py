@@ -11,16 +11,17 @@ from typing import Self
 
 from botocore.exceptions import ClientError
 
+from bucketlens.local.clients import Clients, clients
+from bucketlens.local.constants import DEFAULT_PORT
+from bucketlens.local.deployment import Deployment, deploy
+from bucketlens.local.emulator import Emulator
+from bucketlens.local.event_source import BatchReport, EventSource
+from bucketlens.local.files import FUNCTION_DIR, TEMPLATE
+from bucketlens.local.rie import find_emulator
+from bucketlens.local.server import AwsServer
+from bucketlens.local.template import LocalTemplate, read_template
 from classifier.bundle import ModelUri
 from classifier.errors import UserError
-from local.clients import Clients, clients
-from local.constants import DEFAULT_PORT
-from local.deployment import Deployment, deploy
-from local.emulator import Emulator
-from local.event_source import BatchReport, EventSource
-from local.rie import find_emulator
-from local.server import AwsServer
-from local.template import LocalTemplate, read_template
 
 LOG_FOLDER = Path(".bucketlens") / "local"
 
@@ -60,7 +61,7 @@ class LocalStack:
         self._server = AwsServer(host, port)
         self._wants_event_source = event_source
         self._workers = workers
-        self._function_dir = function_dir
+        self._function_dir = FUNCTION_DIR if function_dir is None and template == TEMPLATE else function_dir
         self._python = python
         self._parameters = dict(parameters or {})
         self._retry_after_seconds = retry_after_seconds

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.batches import PAYLOAD_LIMIT, failed_messages, room_for_more, sqs_event, subject
-from tests.unit.local.fakes import message
+from bucketlens.local.batches import PAYLOAD_LIMIT, failed_messages, room_for_more, sqs_event, subject
+from tests.unit.bucketlens.local.fakes import message
 
 IDS = ("m-1", "m-2", "m-3")
 ARN = "arn:aws:sqs:eu-west-1:123456789012:images"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bucketlens.local.sam.daemon import Docker
+from bucketlens.local.sam.process import attempt, run
+from bucketlens.local.sam.tool import SamTool
 from classifier.errors import UserError
-from local.sam.daemon import Docker
-from local.sam.process import attempt, run
-from local.sam.tool import SamTool
 
 # The name `sam local invoke` looks for, and the one it gives the image to which it has added the emulator.
 _IMAGE = "public.ecr.aws/lambda/python:3.13"

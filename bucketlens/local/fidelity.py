@@ -7,8 +7,8 @@
 3. SQS never loses a message when one is deleted while another arrives, nor hands one out twice at the same instant;
    moto's queue is a list that several threads replace and scan without a lock.
 
-Each is a wrapper around one method of moto; ``tests/unit/local/test_fidelity.py`` fails when moto's side moves.
-Conditional writes, which moto does not make atomic either, are dealt with in ``local.server``.
+Each is a wrapper around one method of moto; ``test_fidelity.py`` fails when moto's side moves.
+Conditional writes, which moto does not make atomic either, are dealt with in ``bucketlens.local.server``.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.server import AtomicWrites, AwsServer
 from classifier.errors import UserError
-from local.server import AtomicWrites, AwsServer
 
 
 class Overlap:
