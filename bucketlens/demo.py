@@ -31,7 +31,7 @@ from classifier.errors import UserError
 from local.constants import DEFAULT_PORT
 from local.shell import variables
 from local.stack import LOG_FOLDER, LocalStack
-from model_build.runs import Run
+from model_build.training.run import Run
 
 WORKSPACE = Path(".bucketlens") / "demo"
 _PATIENCE_SECONDS = 120.0

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.model import Format, require_interpreter, s3_client
-from model_build import display
 
 
 class DiffFormat(StrEnum):
@@ -32,7 +32,7 @@ def evaluate(
     Example: bucketlens model evaluate bundles/digits digits
     """
     require_interpreter()
-    from model_build.quality.evaluation import evaluate as evaluate_model
+    from model_build.evaluation.evaluating import evaluate as evaluate_model
 
     with display.Screen(display.messages()).running() as screen:
         screen.step("evaluating")
@@ -56,8 +56,8 @@ def diff(
     Example: bucketlens model diff runs/old runs/new photos
     """
     require_interpreter()
-    from model_build.quality.comparison import diff as compare
-    from model_build.quality.opening import open_model
+    from model_build.evaluation.comparison import diff as compare
+    from model_build.evaluation.opening import open_model
 
     with TemporaryDirectory(prefix="bucketlens-diff-") as cache:
         first, second = (open_model(one, at=at, client=s3_client, cache=Path(cache)) for one in (a, b))

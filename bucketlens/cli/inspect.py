@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.data import local_data
 from bucketlens.cli.model import Format, s3_client
 from classifier.errors import UserError
-from model_build import display
 
 DataArgument = Annotated[
     str,
@@ -40,14 +40,13 @@ def inspect(
 
     Example: bucketlens model inspect photos --out report.html
     """
-    from model_build.caches import cache_folder
-    from model_build.files import write_atomic
-    from model_build.inspection.cache import FactsCache
-    from model_build.inspection.document import to_document
+    from bucketlens.cli.inspection_table import show
+    from model_build.files import cache_folder, write_atomic
+    from model_build.inspection.facts import FactsCache
     from model_build.inspection.inspection import inspect as inspect_data
-    from model_build.inspection.page import render
+    from model_build.inspection.inspection import to_document
+    from model_build.inspection.inspection_html import render
     from model_build.inspection.sheets import make_sheets
-    from model_build.inspection.terminal import show
 
     if out.is_dir():
         raise UserError(f"the report {out} cannot be written: it is a folder")

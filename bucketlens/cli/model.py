@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.data import local_data
 from classifier.errors import UserError
-from model_build import display
 from model_build.choices import OutputChoice, QuantizationChoice, ScalingChoice
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ def train(
     Example: bucketlens model train flowers --out runs/flowers --backbone mobilenet_v2
     """
     require_interpreter()
-    from model_build.caches import cache_folder
-    from model_build.diagnostics.table import diagnosis_table
-    from model_build.inspection.noting import note
+    from bucketlens.cli.diagnosis_table import diagnosis_table
+    from model_build.diagnostics.observer import train_diagnosed
+    from model_build.files import cache_folder
+    from model_build.inspection.inspection import note
     from model_build.training.config import TrainingConfig
-    from model_build.training.diagnosed import train_diagnosed
     from model_build.training.weights import told_by_weights
 
     if config and best_of:
@@ -141,7 +141,7 @@ def train(
     }
     found = None
     if best_of:
-        from model_build.tuning.best import best_of as look_up
+        from model_build.tuning.study_summary import best_of as look_up
 
         found = look_up(best_of)
         settings = found.config.overridden(options, "the options")
@@ -185,7 +185,7 @@ def convert(
     """
     require_interpreter()
     from model_build.conversion.convert import convert as convert_run
-    from model_build.runs import Run
+    from model_build.training.run import Run
 
     opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:
@@ -226,7 +226,7 @@ def package(
     """
     require_interpreter()
     from model_build.bundles.packaging import package as package_run
-    from model_build.runs import Run
+    from model_build.training.run import Run
 
     opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:

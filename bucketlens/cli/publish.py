@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.model import AtOption, DryRunOption, Format, require_interpreter, s3_client
 from classifier.errors import UserError
-from model_build import display
 
 
 def publish(
@@ -45,7 +45,7 @@ def publish(
     """
     require_interpreter()
     from model_build.bundles.publish import publish_bundle
-    from model_build.quality.gate import Limits
+    from model_build.evaluation.gate import GateLimits
 
     if force is not None and not force.strip():
         raise UserError("--force needs a reason, which is kept with the version")
@@ -57,7 +57,7 @@ def publish(
             s3_client(),
             promote=not no_promote,
             dry_run=dry_run,
-            limits=Limits(minimum_accuracy, recall_floor, margin),
+            limits=GateLimits(minimum_accuracy, recall_floor, margin),
             data=data,
             force=force,
             progress=screen.progress,

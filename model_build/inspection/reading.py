@@ -17,10 +17,9 @@ from PIL import Image
 from classifier.errors import ImageRejected
 from classifier.imaging import decode, sniff
 from model_build.data.dataset import Photo, PhotoFolder
-from model_build.inspection.cache import FactsCache, Stamp, Thumbnail
-from model_build.inspection.facts import Measured, PhotoFacts, Refused, UnreadableFile
-from model_build.inspection.hashing import SIDE, perceptual_hash, signature
-from model_build.quiet import quiet_stderr
+from model_build.inspection.facts import FactsCache, Measured, PhotoFacts, Refused, Stamp, Thumbnail, UnreadableFile
+from model_build.inspection.similarity import SIDE, perceptual_hash, signature
+from model_build.native import quiet_stderr
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
