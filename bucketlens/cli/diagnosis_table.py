@@ -16,7 +16,7 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def diagnosis_table(document: dict[str, Any]) -> RenderableType:
-    """What ``diagnostics.json`` holds: a table of what fired, then a line each on silence and step times."""
+    """``diagnostics`` of ``run.json``: a table of what fired, then a line each on silence and step times."""
     fired = [rule for rule in document["rules"] if rule["finding"] is not None]
     parts: list[RenderableType] = [_table(fired)] if fired else []
     parts += [Text(line) for line in _lines(document)]

@@ -11,7 +11,7 @@ import typer
 
 from bucketlens.cli import display
 from bucketlens.cli.data import local_data
-from bucketlens.cli.model import Format, s3_client
+from bucketlens.cli.model import TableOrJson, s3_client
 from classifier.errors import UserError
 
 DataArgument = Annotated[
@@ -19,7 +19,7 @@ DataArgument = Annotated[
     typer.Argument(help="Folder with a folder per class, train/validation/test above is fine; or s3://bucket/data/"),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="HTML report to write; one that is there is replaced.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="What to print on standard output: table or json.")]
+FormatOption = Annotated[TableOrJson, typer.Option("--format", help="What to print on standard output: table or json.")]
 CacheOption = Annotated[
     Path | None,
     typer.Option(
@@ -31,7 +31,7 @@ CacheOption = Annotated[
 def inspect(
     data: DataArgument,
     out: OutOption = Path("inspection.html"),
-    format_: FormatOption = Format.TABLE,
+    format_: FormatOption = TableOrJson.TABLE,
     cache: CacheOption = None,
 ) -> None:
     """Find what is wrong with labelled photos before training: leaks, copies, unreadable files, imbalance.
@@ -68,7 +68,7 @@ def inspect(
             write_atomic(out, page.encode())
         except OSError as error:
             raise UserError(f"the report {out} cannot be written: {error.strerror}") from None
-    if format_ is Format.JSON:
+    if format_ is TableOrJson.JSON:
         typer.echo(json.dumps(to_document(inspection), ensure_ascii=False))
         messages.print(f"report: {out}", markup=False)
     else:

@@ -49,7 +49,7 @@ class Optimizer(StrEnum):
     SGD = "sgd"
 
 
-class Format(StrEnum):
+class TableOrJson(StrEnum):
     TABLE = "table"
     JSON = "json"
 

@@ -27,6 +27,7 @@ GOLDEN_TOLERANCE = 0.02
 tflite-runtime 2.14, measured on 359 digits), a wrong preprocessing by far more."""
 _NAME_LENGTH = 100
 _SUFFIX = {"JPEG": "jpg"}
+ORIGIN_NAME = ".origin.json"
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,6 @@ def load_bundle(bundle: Path) -> tuple[Manifest, bytes]:
         raise UserError(f"the bundle {bundle} {what}; make one with 'bucketlens model package' or 'model import'")
     manifest, path = open_local_bundle(bundle)
     return manifest, path.read_bytes()
-
-
-ORIGIN_NAME = ".origin.json"
 
 
 class PhotosMissing(Exception):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # 409 when another write to the key ended first.
 _REFUSALS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _ABSENT = ("NoSuchKey", "404", "NotFound")
+HISTORY = "history/"
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,6 @@ def read_object(client: S3Client, bucket: str, key: str) -> StoredObject | None:
 def is_refused(error: ClientError) -> bool:
     """Whether a conditional write was refused for its condition."""
     return error.response["Error"]["Code"] in _REFUSALS
-
-
-HISTORY = "history/"
 
 
 @dataclass(frozen=True)

@@ -109,37 +109,37 @@ class Overhead:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All verdicts, the worst first; the step times of each phase; the curves of the layers; what watching cost."""
+    """All results, the worst first; the step times of each phase; the curves of the layers; what watching cost."""
 
-    verdicts: tuple[RuleResult, ...]
+    results: tuple[RuleResult, ...]
     step_times: tuple[dict[str, Any], ...] = ()
     curves: dict[str, Any] = field(default_factory=dict)
     overhead: Overhead = field(default_factory=Overhead)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        return tuple(verdict.finding for verdict in self.verdicts if verdict.finding is not None)
+        return tuple(result.finding for result in self.results if result.finding is not None)
 
     def to_document(self) -> dict[str, Any]:
-        """What ``diagnostics.json`` holds."""
+        """What ``run.json`` holds under ``diagnostics``."""
         return {
             "schema_version": "1",
-            "rules": [verdict.to_document() for verdict in self.verdicts],
+            "rules": [result.to_document() for result in self.results],
             "step_times": list(self.step_times),
             "curves": self.curves,
             "overhead": self.overhead.to_document(),
         }
 
 
-def judge(rules: Sequence[Rule], history: History) -> tuple[RuleResult, ...]:
-    """Every rule's verdict: errors first, then warnings, notes, and the silent ones in their order."""
-    verdicts = []
+def results_of(rules: Sequence[Rule], history: History) -> tuple[RuleResult, ...]:
+    """What came of every rule: errors first, then warnings, notes, and the silent ones in their order."""
+    results = []
     for rule in rules:
         observed = bool(getattr(history, rule.needs))
         finding = rule.check(history) if observed else None
-        verdicts.append(RuleResult(rule.name, rule.published, asdict(rule), observed, finding))  # type: ignore[call-overload]
+        results.append(RuleResult(rule.name, rule.published, asdict(rule), observed, finding))  # type: ignore[call-overload]
     rank = [Severity.ERROR.value, Severity.WARNING.value, Severity.NOTE.value, "silent", "not observed"]
-    return tuple(sorted(verdicts, key=lambda verdict: rank.index(verdict.outcome)))
+    return tuple(sorted(results, key=lambda result: rank.index(result.outcome)))
 
 
 def number(value: float | int | str) -> str:

@@ -12,10 +12,14 @@ from model_build.html.charts import WIDTH, svg
 from model_build.html.elements import Html, badge, element, figure, join, table, text
 
 _KINDS = {"error": "stop", "warning": "fix", "note": "note", "silent": "good", "not observed": "note"}
+_LEFT, _RIGHT, _TOP = 190, 8, 8
+_ROW = 14
+_LONGEST_NAME = 26
+_MOST_SHADES = 8
 
 
 def diagnosis_html(document: dict[str, Any]) -> Html:
-    """What ``diagnostics.json`` holds, for a section of a page made with :func:`model_build.html.elements.page`.
+    """``diagnostics`` of ``run.json``, for a section of a page made with :func:`model_build.html.elements.page`.
 
     Findings with their evidence, meaning and advice; where the time of a step went; the course of gradients and updates
     by layer; and every rule with its parameters and source, folded away.
@@ -126,12 +130,6 @@ def _rules(document: dict[str, Any]) -> Html:
             Html("</details>"),
         ]
     )
-
-
-_LEFT, _RIGHT, _TOP = 190, 8, 8
-_ROW = 14
-_LONGEST_NAME = 26
-_MOST_SHADES = 8
 
 
 def heat_map(curves: dict[str, Any], what: str, label: str) -> Html:

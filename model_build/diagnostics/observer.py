@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from model_build.diagnostics.class_rules import ClassImbalance, Confusion
-from model_build.diagnostics.diagnosis import Diagnosis, Finding, Overhead, Rule, Severity, judge
+from model_build.diagnostics.diagnosis import Diagnosis, Finding, Overhead, Rule, Severity, results_of
 from model_build.diagnostics.facts import EpochFacts, History, Probe, RunFacts, Sample, StepFacts
 from model_build.diagnostics.layer_rules import (
     DeadRelu,
@@ -23,14 +23,11 @@ from model_build.diagnostics.layer_rules import (
 from model_build.diagnostics.loss_rules import LossNotDecreasing, Overfit, Overtraining
 from model_build.diagnostics.step_time import InputBound, step_times
 from model_build.diagnostics.tensors import activation_facts, layer_curves, layer_samples
-from model_build.metrics.scores import cross_entropy
+from model_build.metrics.scores import Scores, cross_entropy
 from model_build.training.config import TrainingConfig
 from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext, TrainingWatcher
-
-if TYPE_CHECKING:
-    from model_build.diagnostics import Finding
-    from model_build.metrics.scores import Scores
-    from model_build.training.run import Run
+from model_build.training.run import Run
+from model_build.training.train import train
 
 DEFAULT_RULES: tuple[Rule, ...] = (
     ExplodingTensor(),
@@ -146,15 +143,15 @@ class Diagnostics:
         """The verdict on what has been seen, which may be a training that is still going on or has failed."""
         steps = self._history.steps
         return Diagnosis(
-            verdicts=judge(self._rules, self._history),
+            results=results_of(self._rules, self._history),
             step_times=tuple(one.to_document() for one in step_times(self._history)),
             curves=layer_curves(self._history),
             overhead=Overhead(self._watching_seconds, sum(step.wait_seconds + step.compute_seconds for step in steps)),
         )
 
     def _tell(self) -> None:
-        for verdict in judge([rule for rule in self._rules if rule.live], self._history):
-            finding = verdict.finding
+        for result in results_of([rule for rule in self._rules if rule.live], self._history):
+            finding = result.finding
             if finding is None or finding.severity is Severity.NOTE:
                 continue
             if self._told.get(finding.rule) not in (finding.severity, Severity.ERROR):
@@ -176,9 +173,6 @@ def train_diagnosed(
     Args:
         on_finding: told of a finding as soon as it is made.
     """
-    from model_build.diagnostics import Diagnostics
-    from model_build.training.train import train
-
     watching = Diagnostics(
         label_smoothing=config.label_smoothing, weighted=config.class_weights != "none", on_finding=on_finding
     )

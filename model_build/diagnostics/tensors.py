@@ -15,6 +15,8 @@ from model_build.training.observers import VariableSample
 EPSILON = 1e-9  # WeightUpdateRatio's default ``epsilon``
 _RANGE_VALUES = 4096  # percentiles of more values would sort for longer than the rest takes
 _UNITS_KEPT = 101
+_MOST_LAYERS = 40
+_MOST_SAMPLES = 60
 
 
 def layer_samples(variables: Iterable[VariableSample]) -> tuple[LayerSample, ...]:
@@ -58,9 +60,6 @@ def _layer_name(path: str) -> str:
     *_, layer, variable = ["", *path.split("/")]
     return layer if layer and variable == "kernel" else f"{layer}/{variable}".lstrip("/")
 
-
-_MOST_LAYERS = 40
-_MOST_SAMPLES = 60
 
 T = TypeVar("T")
 

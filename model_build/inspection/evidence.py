@@ -10,6 +10,9 @@ from model_build.inspection.duplicates import Duplicates, Group
 from model_build.inspection.facts import PhotoFacts, UnreadableFile
 from model_build.inspection.summary import Summary
 
+# Shares of the photos concerned, up to which a flaw is a note, and over which it stops.
+_NOTE_SHARE, _STOP_SHARE = 0.01, 0.2
+
 
 class IssueSeverity(StrEnum):
     """How much a finding matters, the worst first."""
@@ -70,9 +73,6 @@ class Evidence:
 
 
 STOP, FIX, NOTE = IssueSeverity.STOP, IssueSeverity.FIX, IssueSeverity.NOTE
-
-# Shares of the photos concerned, up to which a flaw is a note, and over which it stops.
-_NOTE_SHARE, _STOP_SHARE = 0.01, 0.2
 
 
 def graded(count: int, total: int, *, least: IssueSeverity = NOTE) -> IssueSeverity:

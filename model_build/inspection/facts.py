@@ -12,6 +12,14 @@ from model_build.data.dataset import Photo
 
 UNSPLIT = "all"
 """The split of a photo in a data set without split folders."""
+# Counted up whenever decoding or hashing changes what it gives: older files are then forgotten.
+_VERSION = 1
+_PATIENCE_SECONDS = 10  # for another inspection that is writing
+_SCHEMA = """
+CREATE TABLE fact (path TEXT PRIMARY KEY, mtime_ns INTEGER, size INTEGER, code TEXT, message TEXT, sha256 TEXT,
+    format TEXT, mode TEXT, width INTEGER, height INTEGER, hash BLOB, signature BLOB) WITHOUT ROWID;
+CREATE TABLE thumbnail (sha256 TEXT PRIMARY KEY, width INTEGER, height INTEGER, data BLOB) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +79,6 @@ class UnreadableFile:
     photo: Photo
     size_bytes: int
     refused: Refused
-
-
-# Counted up whenever decoding or hashing changes what it gives: older files are then forgotten.
-_VERSION = 1
-_PATIENCE_SECONDS = 10  # for another inspection that is writing
-_SCHEMA = """
-CREATE TABLE fact (path TEXT PRIMARY KEY, mtime_ns INTEGER, size INTEGER, code TEXT, message TEXT, sha256 TEXT,
-    format TEXT, mode TEXT, width INTEGER, height INTEGER, hash BLOB, signature BLOB) WITHOUT ROWID;
-CREATE TABLE thumbnail (sha256 TEXT PRIMARY KEY, width INTEGER, height INTEGER, data BLOB) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,17 @@ from typing import Any
 
 from classifier.errors import UserError
 from model_build.data.dataset import scan
+from model_build.data.tensors import Progress
 from model_build.files import write_atomic
 from model_build.inspection.duplicates import Group, find_duplicates
 from model_build.inspection.evidence import Evidence, Issue, IssueSeverity
 from model_build.inspection.facts import FactsCache
-from model_build.inspection.reading import Progress, read_photos
+from model_build.inspection.reading import read_photos
 from model_build.inspection.rules import find
 from model_build.inspection.summary import summarise
+
+SCHEMA_VERSION = "1"
+NOTE_NAME = "inspection.json"
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,6 @@ def inspect(source: str, root: Path, cache: FactsCache, progress: Progress = lam
     return Inspection(source, evidence, find(evidence), reading.cached)
 
 
-SCHEMA_VERSION = "1"
-
-
 def to_document(inspection: Inspection) -> dict[str, Any]:
     """Everything that was found, complete; ``verdict.severity`` is null where nothing was."""
     evidence = inspection.evidence
@@ -122,9 +123,6 @@ def _group(group: Group) -> dict[str, Any]:
         "conflict": group.conflicts,
         "correlation": round(group.correlation, 4),
     }
-
-
-NOTE_NAME = "inspection.json"
 
 
 def note(run: Path, source: str, root: Path, cache: Path, progress: Progress = lambda *_: None) -> None:

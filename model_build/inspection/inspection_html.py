@@ -32,6 +32,8 @@ _STYLE = """
 .findings > li.is-note { border-color: var(--note); } .findings h3 { margin: .3rem 0 .2rem; }
 .findings .badge { margin-right: .4rem; } .findings ul { margin: .2rem 0; padding-left: 1.2rem; }
 """
+_ASPECTS = (1 / 3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.43, 1.67, 2.0, 2.5, 3.0)
+_STEPS_PER_DOUBLING = 6  # sizes that differ by less than 12 % share a disc
 
 
 def render(inspection: Inspection, sheets: Sheets, made_at: str) -> str:
@@ -235,10 +237,6 @@ def _caption(group: Group) -> Html:
     if len(group.photos) > MOST_IN_GROUP:
         words.append(f"{MOST_IN_GROUP} shown")
     return element("p", "; ".join(words), "muted small")
-
-
-_ASPECTS = (1 / 3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.43, 1.67, 2.0, 2.5, 3.0)
-_STEPS_PER_DOUBLING = 6  # sizes that differ by less than 12 % share a disc
 
 
 def sizes_section(evidence: Evidence) -> Iterator[str]:

@@ -31,6 +31,20 @@ _FEW_TEST = 10
 _SMALL_TEST = 200  # the 95 % interval of an accuracy of 0.85 is 10 points wide (Wilson 1927)
 _UNEVEN, _VERY_UNEVEN = 3.0, 10.0  # the second is the ClassImbalance rule's default in the SageMaker debugger
 _SHIFT = 0.1
+_LEAK_STOP_SHARE = 0.01  # a point of accuracy that is not there
+_TINY = 32
+_WIDE_SHARE = 0.1
+_ENOUGH_TO_JUDGE = 10
+_SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
+    "PNG": {".png"},
+    "GIF": {".gif"},
+    "BMP": {".bmp", ".dib"},
+    "WEBP": {".webp"},
+    "TIFF": {".tif", ".tiff"},
+    "AVIF": {".avif"},
+}
+_PICTURE_SUFFIXES = frozenset().union(*_SUFFIXES.values())
 
 
 def classes(evidence: Evidence) -> Iterator[Issue]:
@@ -139,9 +153,6 @@ def _shift(evidence: Evidence, split: str) -> float:
     return sum(abs(one[split] / here - one[TRAIN] / there) for one in summary.counts.values()) / 2
 
 
-_LEAK_STOP_SHARE = 0.01  # a point of accuracy that is not there
-
-
 def leaks(evidence: Evidence) -> Iterator[Issue]:
     measured = sum(evidence.summary.total(split) for split in evidence.summary.splits if split != TRAIN)
     told: set[str] = set()
@@ -211,21 +222,6 @@ def _by_kind(groups: Sequence[Group]) -> Iterator[tuple[str, str, list[Group]]]:
         chosen = [group for group in groups if group.kind == kind]
         if chosen:
             yield kind, what, chosen
-
-
-_TINY = 32
-_WIDE_SHARE = 0.1
-_ENOUGH_TO_JUDGE = 10
-_SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
-    "PNG": {".png"},
-    "GIF": {".gif"},
-    "BMP": {".bmp", ".dib"},
-    "WEBP": {".webp"},
-    "TIFF": {".tif", ".tiff"},
-    "AVIF": {".avif"},
-}
-_PICTURE_SUFFIXES = frozenset().union(*_SUFFIXES.values())
 
 
 def unreadable(evidence: Evidence) -> Iterator[Issue]:

@@ -8,16 +8,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from model_build.data.tensors import Progress
 from model_build.html.elements import Html, element, join, picture
 from model_build.inspection.facts import FactsCache, PhotoFacts, Thumbnail
 from model_build.inspection.inspection import Inspection
-from model_build.inspection.reading import Progress, quiet_decoders, thumbnails
+from model_build.inspection.reading import quiet_decoders, thumbnails
 
 MOST_PER_CLASS = 24
 MOST_GROUPS = 24
 MOST_IN_GROUP = 6
 _MOST_SHOWN = 1600
 _MOST_BYTES = 6_500_000  # 8.7 MB in base64
+STYLE = """
+.groups { display: flex; flex-wrap: wrap; gap: .25rem 2rem; } .groups > div { max-width: 100%; }
+.strip { display: flex; flex-wrap: wrap; gap: .4rem; list-style: none; padding: 0; margin: .6rem 0 1rem; }
+.strip li { display: flex; flex-direction: column; background: var(--panel); border-radius: .3rem; overflow: hidden; }
+.strip .frame { display: flex; width: 112px; height: 112px; align-items: center; justify-content: center; }
+.strip .named { width: 112px; padding: .1rem .35rem .3rem; font-size: .75rem; line-height: 1.3; overflow-wrap: anywhere;
+  color: var(--muted); } .strip .named strong { display: block; color: var(--ink); }
+"""
 
 
 @dataclass(frozen=True)
@@ -71,16 +80,6 @@ def _of_groups(inspection: Inspection) -> Iterable[PhotoFacts]:
         for group in groups[:MOST_GROUPS]:
             yield from group.photos[:MOST_IN_GROUP]
     yield from evidence.duplicates.blank[:MOST_PER_CLASS]
-
-
-STYLE = """
-.groups { display: flex; flex-wrap: wrap; gap: .25rem 2rem; } .groups > div { max-width: 100%; }
-.strip { display: flex; flex-wrap: wrap; gap: .4rem; list-style: none; padding: 0; margin: .6rem 0 1rem; }
-.strip li { display: flex; flex-direction: column; background: var(--panel); border-radius: .3rem; overflow: hidden; }
-.strip .frame { display: flex; width: 112px; height: 112px; align-items: center; justify-content: center; }
-.strip .named { width: 112px; padding: .1rem .35rem .3rem; font-size: .75rem; line-height: 1.3; overflow-wrap: anywhere;
-  color: var(--muted); } .strip .named strong { display: block; color: var(--ink); }
-"""
 
 
 def strip(photos: Sequence[PhotoFacts], sheets: Sheets, *, named: bool = False) -> Html:

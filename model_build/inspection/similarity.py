@@ -44,6 +44,10 @@ _COSINES = np.cos(np.pi * np.outer(np.arange(_DCT_KEPT), 2 * np.arange(_DCT_INPU
     np.float32
 )
 _BLANK = 2.0
+_BANDS, _BITS = 4, 16
+_BUCKETS = 1 << _BITS
+_CHUNK = 1 << 20
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def perceptual_hash(tensor: NDArray[np.uint8]) -> int:
@@ -75,13 +79,6 @@ def is_blank(one: bytes) -> bool:
     """Whether a signature is of one colour all over: such a picture shows nothing, and its hash is noise."""
     channels = np.frombuffer(one, dtype=np.uint8).reshape(-1, 3)
     return bool(channels.std(axis=0).max() < _BLANK)
-
-
-_BANDS, _BITS = 4, 16
-_BUCKETS = 1 << _BITS
-_CHUNK = 1 << 20
-
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def close_pairs(hashes: NDArray[np.uint64], distance: int) -> Iterator[Pairs]:

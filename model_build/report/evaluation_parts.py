@@ -21,6 +21,14 @@ from model_build.report.training_parts import run_warnings
 from model_build.training.run import Run
 
 _CONFUSIONS = 8
+MISTAKES_STYLE = """
+.mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; padding: 0; }
+.mistakes figure { margin: 0; background: var(--panel); border-radius: .5rem; padding: .6rem; }
+.mistakes img { display: block; margin: 0 auto .4rem; border-radius: .25rem; }
+.mistakes figcaption { color: var(--ink); font-size: .8125rem; line-height: 1.4; overflow-wrap: anywhere; }
+"""
+_SIDE = 144
+_QUALITY = 82
 
 
 @dataclass(frozen=True)
@@ -151,16 +159,6 @@ def _calibration(manifest: Manifest, quality: Quality) -> list[Html]:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
-
-
-MISTAKES_STYLE = """
-.mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; padding: 0; }
-.mistakes figure { margin: 0; background: var(--panel); border-radius: .5rem; padding: .6rem; }
-.mistakes img { display: block; margin: 0 auto .4rem; border-radius: .25rem; }
-.mistakes figcaption { color: var(--ink); font-size: .8125rem; line-height: 1.4; overflow-wrap: anywhere; }
-"""
-_SIDE = 144
-_QUALITY = 82
 
 
 def mistake_pictures(mistakes: Sequence[Mistake], photos: Sequence[Photo]) -> Html:

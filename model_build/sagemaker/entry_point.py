@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from model_build.training.run import Run
 
 _KEPT = ("*.json", "*.npz")  # not the decoded photos beside them, which can be had again
+RUN_NAME = "run"
+BUNDLE_NAME = "bundle"
+_COPIED = ("run.json", "history.json", "config.json")
+# Toolkits add these to the hyperparameters: the metric of a tuning job, and where TensorFlow's own would be saved.
+_IGNORED = ("--_tuning_objective_metric", "--model_dir")
+_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+Say = Callable[[str], None]
 
 
 class Checkpoints:
@@ -62,16 +69,6 @@ def _copy(source: Path, target: Path) -> None:
             unfinished = target / f".{path.name}.copying"
             shutil.copyfile(path, unfinished)
             unfinished.replace(target / path.name)
-
-
-RUN_NAME = "run"
-BUNDLE_NAME = "bundle"
-_COPIED = ("run.json", "history.json", "config.json")
-# Toolkits add these to the hyperparameters: the metric of a tuning job, and where TensorFlow's own would be saved.
-_IGNORED = ("--_tuning_objective_metric", "--model_dir")
-_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
-
-Say = Callable[[str], None]
 
 
 def main(

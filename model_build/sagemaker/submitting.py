@@ -36,6 +36,10 @@ if __name__ == "__main__":
 # What the packages import and a TensorFlow container lacks or has in another version; the toolkit installs it.
 # TensorFlow and NumPy stay those of the container, which fit its GPU.
 _REQUIREMENTS = ("ai-edge-litert", "pillow")
+TRAIN = "CreateTrainingJob"
+TUNE = "CreateHyperParameterTuningJob"
+_METHODS = {TRAIN: "create_training_job", TUNE: "create_hyper_parameter_tuning_job"}
+_ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,6 @@ def build() -> SourceDir:
 def requirements() -> str:
     """requirements.txt, pinned to what is installed here."""
     return "".join(f"{name}=={version(name)}\n" for name in _REQUIREMENTS)
-
-
-TRAIN = "CreateTrainingJob"
-TUNE = "CreateHyperParameterTuningJob"
-_METHODS = {TRAIN: "create_training_job", TUNE: "create_hyper_parameter_tuning_job"}
-_ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
 def prepare(

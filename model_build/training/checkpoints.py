@@ -25,6 +25,11 @@ from model_build.training.config import without_removed
 from model_build.training.observers import Epoch
 
 Arrays = list[NDArray[Any]]
+_GROUPS = ("model", "optimizer", "average", "best")
+_IDENTITY_NAME = "training.json"
+_STATE_NAME = "state.npz"
+_LOCK_NAME = "lock"
+_SCRATCH_NAME = "scratch"
 
 
 @dataclass
@@ -97,14 +102,6 @@ class TrainingState:
                 f"the state of the unfinished training in {path.parent} is damaged ({error}); "
                 "remove that folder to start over"
             ) from None
-
-
-_GROUPS = ("model", "optimizer", "average", "best")
-
-_IDENTITY_NAME = "training.json"
-_STATE_NAME = "state.npz"
-_LOCK_NAME = "lock"
-_SCRATCH_NAME = "scratch"
 
 
 class PartialRun:

@@ -22,6 +22,7 @@ from model_build.training.observers import VariableSample
 _PHOTO_PASSES, _NARROW_PHOTO_PASSES = 17_000, 24_000
 _FEWEST_EPOCHS, _MOST_EPOCHS = 10, 40
 _IMBALANCE = 1.5
+_SIDE_MULTIPLE = 32  # of every backbone's stride: then padding falls on the same sides at every size
 
 
 def epochs_for(photos: int, alpha: float = 0.0) -> int:
@@ -69,9 +70,6 @@ def _optimizer(config: TrainingConfig, rate: Any) -> Any:
         made = keras.optimizers.AdamW(rate, **common)
     made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return made
-
-
-_SIDE_MULTIPLE = 32  # of every backbone's stride: then padding falls on the same sides at every size
 
 
 @dataclass(frozen=True)

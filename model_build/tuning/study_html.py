@@ -17,6 +17,16 @@ from model_build.tuning.study_summary import StudySummary, TrialRow
 
 _MOST_ROWS = 50
 _ROUGH_BELOW = 20
+_LEADING_SHARE = 0.25
+STYLE = """
+svg .dot { fill: var(--series1); } svg .given-up { fill: none; stroke: var(--muted); stroke-width: 1.5; }
+svg .leader { fill: var(--series2); } svg .step { fill: none; stroke: var(--series2); stroke-width: 2; }
+svg .axis { stroke: var(--muted); }
+svg .way { fill: none; stroke: var(--muted); stroke-opacity: .35; }
+svg .way.led { stroke: var(--series1); stroke-opacity: .8; }
+svg .over { paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; }
+svg .way.best { stroke: var(--series2); stroke-width: 3; stroke-opacity: 1; }
+"""
 
 
 def write_pages(findings: StudySummary, place: StudyPlace) -> None:
@@ -102,19 +112,6 @@ def _cells(row: TrialRow, names: list[str]) -> tuple[object, ...]:
         "-" if row.seconds is None else f"{row.seconds / 60:.1f}",
         *(drawn(row.params[name]) if name in row.params else "-" for name in names),
     )
-
-
-_LEADING_SHARE = 0.25
-
-STYLE = """
-svg .dot { fill: var(--series1); } svg .given-up { fill: none; stroke: var(--muted); stroke-width: 1.5; }
-svg .leader { fill: var(--series2); } svg .step { fill: none; stroke: var(--series2); stroke-width: 2; }
-svg .axis { stroke: var(--muted); }
-svg .way { fill: none; stroke: var(--muted); stroke-opacity: .35; }
-svg .way.led { stroke: var(--series1); stroke-opacity: .8; }
-svg .over { paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; }
-svg .way.best { stroke: var(--series2); stroke-width: 3; stroke-opacity: 1; }
-"""
 
 
 def history(findings: StudySummary) -> Html:

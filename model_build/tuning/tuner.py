@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _WATCHED_STAGES = 2  # before these stages the head has hardly learnt, and who leads means little
 
 _FEWEST_COMPARED = 3  # trials that reached the stage: with few epochs, schedules pass different tenths
+_MOST_FAILURES_IN_A_ROW = 3
+_POLL_SECONDS = 2.0
 
 
 def first_trials(trials: int) -> int:
@@ -65,10 +67,6 @@ def sampler_of(seed: int, trials: int) -> BaseSampler:
     samplers = require_optuna().samplers
     made: BaseSampler = samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=first_trials(trials))
     return made
-
-
-_MOST_FAILURES_IN_A_ROW = 3
-_POLL_SECONDS = 2.0
 
 
 def tune(

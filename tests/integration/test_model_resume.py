@@ -23,7 +23,10 @@ from model_build.training.weights import load_weights
 from tests.unit.model_build.photos import write_photos
 
 # Keras 3.15 with NumPy 2: its own business, and Python shows it to nobody.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 _CONFIG = replace(
     TrainingConfig.for_backbone("mobilenet_v2"),

@@ -53,6 +53,7 @@ def _run(container: dict[str, str], *flags: str, program: str = "train.py") -> s
     return subprocess.run(command, cwd=code, env=container, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_training_job_leaves_a_run_and_a_proven_bundle(container: dict[str, str]) -> None:
     done = _run(container, "--epochs", "1", "--model_dir", "s3://elsewhere")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -70,6 +71,7 @@ def test_a_training_job_leaves_a_run_and_a_proven_bundle(container: dict[str, st
     assert not list((base / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_goes_on_from_its_checkpoint(container: dict[str, str]) -> None:
     """Spot capacity is taken away after two epochs: another machine gets the checkpoints and nothing else."""
     base = Path(container["SAGEMAKER_BASE_DIR"])

@@ -37,7 +37,10 @@ from model_build.training.train import train
 from tests.unit.model_build.photos import photo, write_photos
 
 # Keras 3.15 with NumPy 2: its own business, and Python shows it to nobody.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from model_build.tuning.studies import StudyPlace, load_study
 from model_build.tuning.study_summary import best_of
 from tests.unit.model_build.photos import write_photos
 
+pytestmark = pytest.mark.slow
+
 # Small photos and one epoch: what is tested is the study, not what it learns.
 _SPACE = """
 backbone = "small_cnn"
@@ -31,10 +33,8 @@ import os, signal, sys
 from pathlib import Path
 from model_build.tuning.space import SEARCH_SPACE
 from model_build.tuning.studies import StudyPlace
-from model_build.tuning.trials import facts, photo_trainer
-from model_build.tuning.trials import Tuning
+from model_build.tuning.trials import Tuning, TuningWatcher, facts, photo_trainer
 from model_build.tuning.tuner import tune
-from model_build.tuning.trials import TuningWatcher
 
 class Kill(TuningWatcher):
     def epoch(self, number, epoch, of, accuracy):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from model_build.diagnostics.diagnosis import Severity, judge
+from model_build.diagnostics.diagnosis import Severity, results_of
 from model_build.diagnostics.facts import ActivationFacts, EpochFacts, History, LayerSample, Probe, RunFacts, Sample
 from model_build.diagnostics.layer_rules import (
     DeadRelu,
@@ -51,7 +51,7 @@ def test_published_defaults() -> None:
 
 
 def test_nothing_seen_is_not_called_silent() -> None:
-    assert {verdict.outcome for verdict in judge(DEFAULT_RULES, History())} == {"not observed"}
+    assert {verdict.outcome for verdict in results_of(DEFAULT_RULES, History())} == {"not observed"}
 
 
 class TestVanishingGradient:

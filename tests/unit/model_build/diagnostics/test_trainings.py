@@ -14,6 +14,8 @@ from model_build.diagnostics import Diagnosis, Diagnostics, Finding, Severity
 from model_build.native import load_tensorflow
 from tests.unit.model_build.diagnostics.trainings import Batch, Data, blobs, dense_network, train
 
+pytestmark = pytest.mark.slow
+
 
 def diagnose(network: object, data: Data, **settings: object) -> Diagnosis:
     diagnostics = Diagnostics(label_smoothing=float(settings.get("label_smoothing", 0.1)))  # type: ignore[arg-type]
@@ -33,8 +35,8 @@ def healthy() -> Diagnosis:
 
 
 def test_a_healthy_training_is_watched_in_full_and_nothing_is_said(healthy: Diagnosis) -> None:
-    assert {verdict.name: verdict.outcome for verdict in healthy.verdicts} == {
-        verdict.name: "silent" for verdict in healthy.verdicts
+    assert {verdict.name: verdict.outcome for verdict in healthy.results} == {
+        verdict.name: "silent" for verdict in healthy.results
     }
 
 

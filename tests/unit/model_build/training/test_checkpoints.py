@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
-from model_build.training.checkpoints import TrainingState
+from model_build.training.checkpoints import TrainingState, partial_run
 from model_build.training.observers import Epoch
 
 
@@ -49,3 +49,17 @@ def test_a_damaged_state_tells_how_to_start_over(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(UserError, match="remove that folder to start over"):
         TrainingState.read(tmp_path / "state")
+
+
+def test_a_training_begun_before_a_setting_was_removed_goes_on(tmp_path: Path) -> None:
+    begun = {"epochs": 3, "mix": 0.0}
+    with pytest.raises(KeyboardInterrupt), partial_run(tmp_path / "run") as partial:
+        assert partial.state(begun) is None
+        partial.save(_state())
+        raise KeyboardInterrupt
+    with partial_run(tmp_path / "run") as partial:
+        found = partial.state({"epochs": 3})
+        assert found is not None
+        assert found.history == _state().history
+        with pytest.raises(UserError, match="epochs was 3, is now 4"):
+            partial.state({"epochs": 4})
