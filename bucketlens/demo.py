@@ -32,7 +32,7 @@ from bucketlens.local.stack import LOG_FOLDER, LocalStack
 from bucketlens.results import Item, Query, find
 from classifier.bundle import REPORT_NAME
 from classifier.errors import UserError
-from model_build.runs import Run
+from model_build.training.run import Run
 
 WORKSPACE = Path(".bucketlens") / "demo"
 _PATIENCE_SECONDS = 120.0

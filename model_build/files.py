@@ -1,10 +1,11 @@
-"""Writing so that what carries a final name is complete: into a neighbour first, then one rename."""
+"""Writing so that what has a final name is complete, reading with errors that name the file, and the cache folder."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,3 +95,19 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UserError(f"{what} {path} is damaged: it is not a JSON object")
     return document
+
+
+def cache_folder() -> Path:
+    """``BUCKETLENS_CACHE``, else ``bucketlens`` in the user's cache folder; not created.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/ for Linux, ``~/Library/Caches`` on macOS.
+    """
+    chosen = os.environ.get("BUCKETLENS_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "bucketlens"
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification: a relative path is invalid and to be ignored.
+    base = Path(shared) if Path(shared).is_absolute() else Path.home() / ".cache"
+    return base / "bucketlens"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.data import local_data
 from bucketlens.extras import EXTRAS
 from classifier.errors import UserError
-from model_build import display
 from model_build.choices import OutputChoice, QuantizationChoice, ScalingChoice
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Optimizer(StrEnum):
     SGD = "sgd"
 
 
-class Format(StrEnum):
+class TableOrJson(StrEnum):
     TABLE = "table"
     JSON = "json"
 
@@ -115,11 +115,11 @@ def train(
     Example: bucketlens model train flowers --out runs/flowers --backbone mobilenet_v2
     """
     require_interpreter()
-    from model_build.caches import cache_folder
-    from model_build.diagnostics.table import diagnosis_table
-    from model_build.inspection.noting import note
+    from bucketlens.cli.diagnosis_table import diagnosis_table
+    from model_build.diagnostics.observer import train_diagnosed
+    from model_build.files import cache_folder
+    from model_build.inspection.inspection import note
     from model_build.training.config import TrainingConfig
-    from model_build.training.diagnosed import train_diagnosed
     from model_build.training.weights import told_by_weights
 
     if config and best_of:
@@ -142,7 +142,7 @@ def train(
     }
     found = None
     if best_of:
-        from model_build.tuning.best import best_of as look_up
+        from model_build.tuning.study_summary import best_of as look_up
 
         found = look_up(best_of)
         settings = found.config.overridden(options, "the options")
@@ -186,7 +186,7 @@ def convert(
     """
     require_interpreter()
     from model_build.conversion.convert import convert as convert_run
-    from model_build.runs import Run
+    from model_build.training.run import Run
 
     opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:
@@ -227,7 +227,7 @@ def package(
     """
     require_interpreter()
     from model_build.bundles.packaging import package as package_run
-    from model_build.runs import Run
+    from model_build.training.run import Run
 
     opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:

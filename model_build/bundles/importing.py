@@ -17,10 +17,10 @@ from classifier.imaging import ResizePolicy, decode
 from classifier.model import Model, ModelFacts
 from model_build.bundles.bundling import GoldenFile, check_name, golden_files, write_bundle
 from model_build.choices import OutputChoice, ScalingChoice
-from model_build.conversion.candidate import describe, inspect_quietly, load_quietly
-from model_build.conversion.tflite_file import is_tflite, metadata_scaling, scales_itself
 from model_build.files import read_bytes, require_free
-from model_build.report.page import render_report
+from model_build.report.model_report import render_report
+from model_build.tflite.inspecting import is_tflite, metadata_scaling, scales_itself
+from model_build.tflite.running import describe, inspect_quietly, load_quietly
 
 _MOST_GOLDEN = 8
 _NOISE_IMAGES = 4

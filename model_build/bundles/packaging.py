@@ -13,22 +13,34 @@ from numpy.typing import NDArray
 
 from classifier.bundle import MODEL_NAME, REPORT_NAME, FileEntry, Manifest
 from classifier.errors import UserError
-from model_build import runs
-from model_build.bundles.bundling import GoldenFile, check_name, golden_files, tensor_digests, write_bundle
-from model_build.bundles.origin import ORIGIN_NAME, Origin
+from model_build.bundles.bundling import (
+    ORIGIN_NAME,
+    GoldenFile,
+    Origin,
+    check_name,
+    golden_files,
+    tensor_digests,
+    write_bundle,
+)
 from model_build.choices import QuantizationChoice
-from model_build.conversion.candidate import describe, inspect_quietly, load_quietly, predict_all
 from model_build.conversion.convert import Conversion
 from model_build.data.dataset import TEST, VALIDATION
 from model_build.data.tensors import Progress, TensorSet
+from model_build.evaluation.gate import (
+    Check,
+    GateLimits,
+    Verdict,
+    own_checks,
+)
 from model_build.files import require_free, write_atomic
-from model_build.quality.answers import judge
-from model_build.quality.calibration import scaled
-from model_build.quality.gate import Check, Limits, Verdict, accuracy_check, recall_check, tensors_check
-from model_build.quality.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold
-from model_build.report.page import RunEvidence, render_report
-from model_build.report.pictures import mistake_pictures
+from model_build.metrics.answers import judge
+from model_build.metrics.calibration import scaled
+from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold
+from model_build.report.evaluation_parts import mistake_pictures
+from model_build.report.model_report import RunEvidence, render_report
+from model_build.tflite.running import describe, inspect_quietly, load_quietly, predict_all
 from model_build.training.config import TrainingConfig
+from model_build.training.run import Run
 from model_build.training.train import library_versions
 
 _GOLDEN_PHOTOS = 8
@@ -36,14 +48,14 @@ _SURE = 0.9  # near 0 and 1 a probability hardly moves with the last bit of its 
 
 
 def package(
-    run: runs.Run,
+    run: Run,
     out: Path,
     *,
     name: str | None = None,
     quantization: QuantizationChoice = QuantizationChoice.AUTO,
     precision: float = DEFAULT_PRECISION,
     review_threshold: float | None = None,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: GateLimits = GateLimits(),  # noqa: B008
     data: Path | None = None,
     progress: Progress = lambda *_: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -113,10 +125,7 @@ def package(
     on_test = quality[TEST].summary()
     verdict = Verdict(
         (
-            Check("golden", True, f"{len(digests)} photos give the probabilities they gave when packaged"),
-            tensors_check(measured, digests),
-            accuracy_check(on_test, limits),
-            recall_check(on_test, limits),
+            *own_checks(on_test, measured, digests, limits),
             Check("live", None, "compared with the live version when it is published"),
         )
     )
@@ -150,7 +159,7 @@ def package(
     return written
 
 
-def _by_hand(run: runs.Run) -> float | None:
+def _by_hand(run: Run) -> float | None:
     """The configuration's review threshold where somebody has changed it."""
     value = run.config.review_threshold
     return None if value == TrainingConfig.review_threshold else value

@@ -1,7 +1,8 @@
 """``bucketlens model publish``: a proven bundle becomes an immutable version in S3, then the live one.
 
-Before that it must pass the gate (:mod:`model_build.quality.gate`). ``force`` publishes it all the same, with a reason
-that is kept at ``forced/<time>-<version>.json`` beside the versions: ``{"version", "reason", "failed", "forced_at"}``.
+Before that it must pass the gate (:mod:`model_build.evaluation.gate`). ``force`` publishes it all the same, with a
+reason that is kept at ``forced/<time>-<version>.json`` beside the versions: ``{"version", "reason", "failed",
+"forced_at"}``.
 """
 
 from __future__ import annotations
@@ -11,19 +12,28 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from classifier.bundle import MANIFEST_NAME, Manifest, ModelUri
-from classifier.errors import UserError
-from model_build.bundles.bundling import prove, tensor_digests
-from model_build.bundles.releases import live, parse_prefix, set_live
-from model_build.bundles.s3_objects import is_refused, read_object
+from classifier.bundle import MANIFEST_NAME, ModelUri
+from classifier.errors import BucketlensError, UserError
+from classifier.loader import BundleLoader
+from model_build.bundles.bundling import PhotosMissing, find_test_photos, load_bundle, prove, tensor_digests
+from model_build.bundles.releases import Live, is_refused, live, parse_prefix, read_object, set_live
 from model_build.data.tensors import Progress
+from model_build.evaluation.comparison import answers_of
+from model_build.evaluation.gate import (
+    Check,
+    GateLimits,
+    Verdict,
+    live_check,
+    own_checks,
+    refusal,
+)
 from model_build.files import json_bytes
-from model_build.quality.comparison import compare_with_live
-from model_build.quality.gate import Check, Limits, Verdict, accuracy_check, recall_check, refusal, tensors_check
+from model_build.tflite.running import load_quietly
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -62,7 +72,7 @@ def publish_bundle(
     *,
     promote: bool = True,
     dry_run: bool = False,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: GateLimits = GateLimits(),  # noqa: B008
     data: Path | None = None,
     force: str | None = None,
     progress: Progress = lambda *_: None,
@@ -92,9 +102,11 @@ def publish_bundle(
     manifest = prove(bundle)
     # Read before the upload: whoever publishes in the meantime has the newer say, and this publication must ask again.
     before = live(client, where)
+    golden = {name: (bundle / name).read_bytes() for name in manifest.files if name.startswith("golden/")}
+    metrics = manifest.metrics
     verdict = Verdict(
         (
-            *own_checks(bundle, manifest, limits),
+            *own_checks(metrics.get("test"), metrics.get("golden_tensors"), tensor_digests(manifest, golden), limits),
             compare_with_live(bundle, before, where, client, data=data, limits=limits, progress=progress),
         )
     )
@@ -113,19 +125,6 @@ def publish_bundle(
         digest = hashlib.sha256((bundle / MANIFEST_NAME).read_bytes()).hexdigest()
         set_live(client, where, manifest.version, digest, before, dry_run=dry_run, now=now)
     return Publication(manifest.version, tuple(uploaded), tuple(present), promote, verdict)
-
-
-def own_checks(bundle: Path, manifest: Manifest, limits: Limits) -> tuple[Check, ...]:
-    """The gate's checks that need nothing but the bundle, which has proven itself."""
-    golden = {name: (bundle / name).read_bytes() for name in manifest.files if name.startswith("golden/")}
-    proven = f"{len(golden) - 1} photos give the probabilities they gave when packaged" if golden else "has no photos"
-    test = manifest.metrics.get("test")
-    return (
-        Check("golden", True if golden else None, proven),
-        tensors_check(manifest.metrics.get("golden_tensors"), tensor_digests(manifest, golden)),
-        accuracy_check(test, limits),
-        recall_check(test, limits),
-    )
 
 
 def _record_force(
@@ -176,3 +175,49 @@ def _put_once(client: S3Client, bucket: str, key: str, data: bytes, dry_run: boo
             )
         # Refused, and yet not there: another writer's upload was under way (409) and failed. Once more.
     raise UserError(f"s3://{bucket}/{key} is being written by somebody else; try again")
+
+
+def compare_with_live(
+    bundle: Path,
+    live: Live,
+    where: ModelUri,
+    client: S3Client,
+    *,
+    data: Path | None = None,
+    limits: GateLimits = GateLimits(),  # noqa: B008
+    progress: Progress = lambda *_: None,
+) -> Check:
+    """The gate's check against the live version, on the bundle's test photos.
+
+    What stands in the way of a comparison (no live version, no photos, other classes, a live version that cannot be
+    loaded) leaves the check not judged, and its detail says so: a broken live version must not block its own repair.
+
+    Raises:
+        UserError: ``data`` is given and is no folder of photos.
+    """
+    manifest, content = load_bundle(bundle)
+    if live.version is None:
+        return Check("live", None, "nothing is live yet")
+    if live.version == manifest.version:
+        return Check("live", None, "this is the live version")
+    try:
+        test = find_test_photos(bundle, data)
+    except PhotosMissing as reason:
+        return Check("live", None, f"not compared with the live {live.version}: {reason}")
+    with TemporaryDirectory(prefix="bucketlens-live-") as cache:
+        try:
+            fetched = BundleLoader(ModelUri(where.bucket, where.prefix, live.version), client, Path(cache)).load()
+            theirs = load_quietly(fetched.model_path.read_bytes(), fetched.manifest)
+            if set(theirs.manifest.labels) != set(manifest.labels):
+                return Check("live", None, f"not compared with the live {live.version}: it has other classes")
+            on_live = answers_of(theirs, test.photos, progress)
+        except BucketlensError as error:
+            return Check("live", None, f"not compared with the live {live.version}: it cannot be run: {error}")
+    on_new = answers_of(load_quietly(content, manifest), test.photos, progress)
+    if test.digests is not None and on_new.sha256 != tuple(test.digests):
+        return Check("live", None, f"not compared with the live {live.version}: the test photos have changed")
+    if not on_new.photos:
+        return Check("live", None, f"not compared with the live {live.version}: no test photo can be read")
+    other_data = manifest.dataset.get("fingerprint") != fetched.manifest.dataset.get("fingerprint")
+    note = "; the live one was made from other photos, among which some of these may have been" if other_data else ""
+    return live_check(live.version, on_new.right, on_live.right, limits, note)

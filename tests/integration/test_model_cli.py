@@ -14,7 +14,7 @@ from classifier.bundle import Scaling
 from classifier.imaging import decode
 from classifier.loader import open_local_bundle
 from classifier.model import Model, top_k
-from model_build.conversion.tflite_file import metadata_scaling
+from model_build.tflite.inspecting import metadata_scaling
 from tests.conftest import BUCKET, Aws
 from tests.unit.model_build.photos import COLOURS, FIXTURES, photo, write_photos
 

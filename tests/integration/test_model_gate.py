@@ -22,11 +22,11 @@ from bucketlens.cli.main import main
 from classifier.bundle import Manifest, ModelUri
 from classifier.errors import UserError
 from classifier.loader import BundleLoader, open_local_bundle
-from model_build.bundles.origin import ORIGIN_NAME
+from model_build.bundles.bundling import ORIGIN_NAME
 from model_build.bundles.packaging import package
 from model_build.bundles.publish import publish_bundle
 from model_build.choices import QuantizationChoice
-from model_build.quality.gate import Check, Limits
+from model_build.evaluation.gate import Check, GateLimits
 from tests.conftest import BUCKET, ROOT, Aws
 from tests.support.bundles import LABELS
 from tests.unit.model_build.photos import photo
@@ -128,7 +128,7 @@ def test_force_publishes_and_keeps_the_reason(aws: Aws, made: Made) -> None:
 
 
 def test_limits_can_be_set(aws: Aws, made: Made) -> None:
-    lenient = Limits(minimum_accuracy=0.3, recall_floor=0.0, margin=1.0)
+    lenient = GateLimits(minimum_accuracy=0.3, recall_floor=0.0, margin=1.0)
     assert publish_bundle(made.bad, URI, aws.s3, limits=lenient).verdict.passed
     better = publish_bundle(made.good, URI, aws.s3)
     [live] = [check for check in better.verdict.checks if check.name == "live"]
@@ -254,7 +254,7 @@ _CONVERT = """
 import sys
 from pathlib import Path
 from classifier.errors import UserError
-from model_build.runs import Run
+from model_build.training.run import Run
 from tests.unit.model_build.ready_runs import converted
 try:
     converted(Run.open(Path(sys.argv[1])))

@@ -9,8 +9,7 @@ import pytest
 
 from classifier.errors import BucketlensError
 from model_build.bundles.importing import ImportRequest, import_model
-from model_build.quiet import quiet_stderr
-from model_build.tf_runtime import load_tensorflow
+from model_build.native import load_tensorflow, quiet_stderr
 from tests.unit.model_build.photos import FIXTURES
 
 SHAPES: dict[str, tuple[int | None, ...]] = {
