@@ -40,7 +40,13 @@ def test_the_package_is_a_closed_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["functions/requirements.txt", "bucketlens/local/sam/runtime.txt", "requirements/sam.txt"]
+    "name",
+    [
+        "functions/requirements.txt",
+        "bucketlens/local/sam/runtime.txt",
+        "requirements/sam.txt",
+        "requirements/checkov.txt",
+    ],
 )
 def test_everything_is_pinned_by_hash(name: str) -> None:
     text = (ROOT / name).read_text()
