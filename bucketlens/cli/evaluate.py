@@ -7,7 +7,6 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -59,12 +58,11 @@ def diff(
     from model_build.quality.comparison import diff as compare
     from model_build.quality.opening import open_model
 
-    with TemporaryDirectory(prefix="bucketlens-diff-") as cache:
-        first, second = (open_model(one, at=at, client=s3_client, cache=Path(cache)) for one in (a, b))
-        with display.Screen(display.messages()).running() as screen:
-            screen.step("classifying")
-            found = compare(first, second, data, progress=screen.progress)
-            screen.left_out(found.unreadable)
+    first, second = (open_model(one, at=at, client=s3_client) for one in (a, b))
+    with display.Screen(display.messages()).running() as screen:
+        screen.step("classifying")
+        found = compare(first, second, data, progress=screen.progress)
+        screen.left_out(found.unreadable)
     if format_ is DiffFormat.JSON:
         typer.echo(json.dumps(found.to_document(), ensure_ascii=False))
     elif format_ is DiffFormat.CSV:

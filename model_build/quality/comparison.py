@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,15 +125,14 @@ def compare_with_live(
         test = find_test_photos(bundle, data)
     except PhotosMissing as reason:
         return Check(_NAME, None, f"not compared with the live {live.version}: {reason}")
-    with TemporaryDirectory(prefix="bucketlens-live-") as cache:
-        try:
-            fetched = BundleLoader(ModelUri(where.bucket, where.prefix, live.version), client, Path(cache)).load()
-            theirs = load_quietly(fetched.model_path.read_bytes(), fetched.manifest)
-            if set(theirs.manifest.labels) != set(manifest.labels):
-                return Check(_NAME, None, f"not compared with the live {live.version}: it has other classes")
-            on_live = _answers(theirs, test.photos, progress)
-        except BucketlensError as error:
-            return Check(_NAME, None, f"not compared with the live {live.version}: it cannot be run: {error}")
+    try:
+        fetched = BundleLoader(ModelUri(where.bucket, where.prefix, live.version), client).load()
+        theirs = load_quietly(fetched.model, fetched.manifest)
+        if set(theirs.manifest.labels) != set(manifest.labels):
+            return Check(_NAME, None, f"not compared with the live {live.version}: it has other classes")
+        on_live = _answers(theirs, test.photos, progress)
+    except BucketlensError as error:
+        return Check(_NAME, None, f"not compared with the live {live.version}: it cannot be run: {error}")
     on_new = _answers(load_quietly(content, manifest), test.photos, progress)
     if test.digests is not None and on_new.sha256 != tuple(test.digests):
         return Check(_NAME, None, f"not compared with the live {live.version}: the test photos have changed")
