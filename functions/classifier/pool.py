@@ -98,9 +98,9 @@ class _Worker:
         ModelUnavailable: no process could be started.
     """
 
-    def __init__(self, model: ModelFile, manifest: Manifest) -> None:
+    def __init__(self, parent: seed.Seed, model: ModelFile, manifest: Manifest) -> None:
         self.usable = True
-        self._seed = seed.running()
+        self._seed = parent
         self._connection, theirs = socket.socketpair()
         self._answers = self._connection.makefile("rb")
         with theirs:
@@ -132,7 +132,10 @@ class _Worker:
         self.usable = False
         self._answers.close()
         self._connection.close()
-        return self._seed.end(self._pid)
+        try:
+            return self._seed.end(self._pid)
+        except ModelUnavailable:  # the seed is gone, and nobody else learns how its workers end
+            return 0
 
     def classify(self, data: bytes, bounds: Bounds, top_k: int, deadline: float) -> _Answer:
         """Decode and classify one image before ``deadline``, by the monotonic clock.
@@ -144,7 +147,7 @@ class _Worker:
             OutOfTime: the deadline came first.
             WorkerDied
         """
-        decoded = False
+        decoded, expires = False, deadline
         try:
             expires = self._set_timeout(bounds, deadline)
             header = IMAGE.pack(len(data), bounds.memory, bounds.limits.max_pixels, bounds.cpu_seconds, top_k)
@@ -200,6 +203,9 @@ class WorkerPool:
         content: the verified ``model.tflite``.
         workers: how many images are decoded and classified at the same time.
         plan_memory: bytes that one image may take, from what the model and each worker with it take.
+        cpu_seconds: of decoding one image.
+        wall_seconds: of decoding and of prediction each, for what hangs without using the CPU.
+        running_seed: the process to fork workers from.
 
     Raises:
         ModelIncompatibleError: the interpreter refuses the model, or dies or hangs while it loads it.
@@ -213,18 +219,21 @@ class WorkerPool:
         *,
         workers: int,
         limits: Limits,
+        cpu_seconds: float = CPU_SECONDS,
         wall_seconds: float,
         plan_memory: Callable[[int, int], int],
+        running_seed: Callable[[], seed.Seed] = seed.running,
     ) -> None:
         self.manifest = manifest
+        self._running_seed = running_seed
         self._model = ModelFile(content)
-        first = _Worker(self._model, manifest)
+        first = _Worker(running_seed(), self._model, manifest)
         memory = plan_memory(self._model.size_bytes, first.private_bytes)
-        self.bounds = Bounds(limits, memory, CPU_SECONDS, wall_seconds)
+        self.bounds = Bounds(limits, memory, cpu_seconds, wall_seconds)
         self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         self._slots.put(first)
         for _ in range(workers - 1):
-            self._slots.put(_Worker(self._model, manifest))
+            self._slots.put(_Worker(running_seed(), self._model, manifest))
 
     def classify(self, data: bytes, top_k: int, time_left: float) -> Classified:
         """Decode and classify one image.
@@ -288,7 +297,7 @@ class WorkerPool:
 
     def _replacement(self) -> _Worker:
         try:
-            return _Worker(self._model, self.manifest)
+            return _Worker(self._running_seed(), self._model, self.manifest)
         except ModelIncompatibleError as error:  # it was loaded before
             raise ModelUnavailable(f"a worker that had ended could not be replaced: {error}") from error
 

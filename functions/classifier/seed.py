@@ -22,8 +22,9 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from classifier import worker
 from classifier.errors import ModelUnavailable
+from classifier.model import Model
+from classifier.worker import Load, serve
 
 _NUMBER = struct.Struct("<q")
 _HIGHEST_DESCRIPTOR = 4096
@@ -48,7 +49,7 @@ class Seed:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if threading.active_count() == 1:
             if os.fork() == 0:
-                _live(theirs)
+                _live(theirs, Model.load)
         else:
             command = f"from classifier import seed; seed.main({theirs.fileno()})"
             subprocess.Popen(
@@ -113,12 +114,12 @@ def running() -> Seed:
         return _running
 
 
-def main(descriptor: int) -> None:
-    """Serve as the seed process on an inherited socket."""
-    _live(socket.socket(fileno=descriptor))
+def main(descriptor: int, load: Load = Model.load) -> None:
+    """Be the seed process on an inherited socket; ``load`` loads the model in its workers."""
+    _live(socket.socket(fileno=descriptor), load)
 
 
-def _live(control: socket.socket) -> None:
+def _live(control: socket.socket, load: Load) -> None:
     try:
         # What is here already is neither looked at by the collector nor, then, copied for each worker.
         gc.freeze()
@@ -128,19 +129,19 @@ def _live(control: socket.socket) -> None:
         # Files of the function that would stay open as long as we live.
         os.closerange(3, control.fileno())
         os.closerange(control.fileno() + 1, _HIGHEST_DESCRIPTOR)
-        _serve(control)
+        _serve(control, load)
     finally:
         os._exit(0)
 
 
-def _serve(control: socket.socket) -> None:
+def _serve(control: socket.socket, load: Load) -> None:
     workers: set[int] = set()
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, _NUMBER.size, 1)
         if not message:
             break
         if descriptors:
-            answer = _fork(control, descriptors[0])
+            answer = _fork(control, descriptors[0], load)
             workers.add(answer)
         else:
             (pid,) = _NUMBER.unpack(message)
@@ -153,7 +154,7 @@ def _serve(control: socket.socket) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _fork(control: socket.socket, descriptor: int) -> int:
+def _fork(control: socket.socket, descriptor: int, load: Load) -> int:
     try:
         pid = os.fork()
     except OSError as error:
@@ -161,7 +162,7 @@ def _fork(control: socket.socket, descriptor: int) -> int:
     if pid == 0:
         try:
             control.close()
-            worker.serve(socket.socket(fileno=descriptor))
+            serve(socket.socket(fileno=descriptor), load)
             os._exit(0)
         finally:
             sys.excepthook(*sys.exc_info())

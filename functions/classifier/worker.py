@@ -20,6 +20,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from classifier.bundle import Manifest
 from classifier.errors import CorruptImage, ImageRejected, ModelIncompatibleError
 from classifier.imaging import Limits, decode
 from classifier.model import Model
+
+Load = Callable[[Path, Manifest], Model]
 
 MODEL = struct.Struct("<Q")
 """Length of the manifest in bytes."""
@@ -43,7 +46,7 @@ MOST_KEPT_BYTES = 32 * 2**20
 _PREDICT_MARGIN = 20
 
 
-def serve(connection: socket.socket) -> None:
+def serve(connection: socket.socket, load: Load) -> None:
     """Serve the function until it hangs up, or until too little memory came back from an image."""
     # Should memory run out all the same, the kernel is to end us and not the process that reports it.
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
@@ -54,7 +57,7 @@ def serve(connection: socket.socket) -> None:
         manifest = Manifest.from_bytes(stream.read(MODEL.unpack(header)[0]))
         started = time.process_time()
         try:
-            model = Model.load(Path(f"/proc/self/fd/{descriptors[0]}"), manifest)
+            model = load(Path(f"/proc/self/fd/{descriptors[0]}"), manifest)
         except ModelIncompatibleError as error:
             _answer(connection, code=error.code, message=str(error))
             return

@@ -67,7 +67,8 @@ def start(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Handler]:
             "MODEL_URI": f"s3://{BUCKET}/models/",
             "TABLE_NAME": TABLE,
             "AWS_ENDPOINT_URL": aws.endpoint_url,
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+            # More than usual: this process is larger than the function, and what it takes is left out of the sharing.
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "10240",
         }
         for name, value in {**defaults, **environment}.items():
             monkeypatch.setenv(name, value)

@@ -10,6 +10,7 @@ import pytest
 
 from classifier.errors import ConfigError, StorageThrottled
 from classifier.events import ImageRef
+from classifier.imaging import Limits
 from classifier.pipeline import Deadline, Outcome, Pipeline, Status
 from classifier.pool import WorkerPool
 from classifier.settings import Settings
@@ -50,7 +51,8 @@ def statuses(outcomes: list[Outcome]) -> list[str]:
     return [str(outcome.status) for outcome in outcomes]
 
 
-def test_a_bad_image_never_fails_its_neighbours(aws: Aws, model: WorkerPool) -> None:
+def test_a_bad_image_never_fails_its_neighbours(aws: Aws) -> None:
+    model = start_pool(limits=Limits(max_pixels=10_000))
     aws.put("incoming/red.png", png("red"))
     aws.put("incoming/broken.png", png("red")[:100])
     aws.put("incoming/empty.png", b"")
@@ -59,9 +61,7 @@ def test_a_bad_image_never_fails_its_neighbours(aws: Aws, model: WorkerPool) -> 
     aws.put("incoming/wide.png", encoded(picture("blue", (101, 100))))
     aws.put("incoming/deep/blue.png", png("blue"))
     names = ["red.png", "broken.png", "empty.png", "notes.txt", "big.png", "wide.png", "gone.png", "deep/blue.png"]
-    outcomes = run(
-        aws, model, [ref(name) for name in names], MAX_IMAGE_PIXELS="10000", MAX_IMAGE_BYTES="60000", TOP_K="2"
-    )
+    outcomes = run(aws, model, [ref(name) for name in names], MAX_IMAGE_BYTES="60000", TOP_K="2")
     assert statuses(outcomes) == ["classified", *["rejected"] * 6, "classified"]
     codes = [outcome.result.error.code for outcome in outcomes if outcome.result and outcome.result.error]
     assert codes == [
