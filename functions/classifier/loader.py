@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: its manifest, the manifest's sha256, its model on disk, and its other files on demand."""
+    """A verified bundle: its manifest, the content of its ``model.tflite``, and its other files on demand."""
 
     manifest: Manifest
-    model_path: Path
+    model: bytes
     read: Callable[[str], bytes]
 
     def golden(self) -> GoldenSet:
@@ -41,12 +40,11 @@ class Bundle:
 
 
 class BundleLoader:
-    """Reads bundles below a model location; a version's model is fetched once into ``cache``."""
+    """Reads bundles below a model location."""
 
-    def __init__(self, uri: ModelUri, s3: S3Client, cache: Path) -> None:
+    def __init__(self, uri: ModelUri, s3: S3Client) -> None:
         self._uri = uri
         self._s3 = s3
-        self._cache = cache
         self._pointer_etag: str | None = None
 
     @property
@@ -95,23 +93,17 @@ class BundleLoader:
         manifest = Manifest.from_bytes(data)
         if manifest.version != version:
             raise ModelIntegrityError(f"s3://{self._uri.bucket}/{key} is the manifest of version {manifest.version}")
+        # A pinned version has no pointer that vouches for its manifest, but its name vouches for its model.
+        if not manifest.model.sha256.startswith(version.rpartition("-")[2]):
+            raise ModelIntegrityError(
+                f"s3://{self._uri.bucket}/{key} lists a model with sha256 {manifest.model.sha256[:12]}..., not the one"
+                f" that was published as {version}. Publish the bundle again"
+            )
 
         def read(name: str) -> bytes:
             return verify(name, self._get(self._uri.key(version, name))[0], _entry(manifest, name))
 
-        return Bundle(manifest, self._cached_model(manifest, read), read)
-
-    def _cached_model(self, manifest: Manifest, read: Callable[[str], bytes]) -> Path:
-        # /tmp outlives an invocation and can be written by anything in it: what is found is verified before it counts.
-        path = self._cache / f"{manifest.model.sha256}.tflite"
-        if path.is_file() and FileEntry.of(path.read_bytes()) == manifest.model:
-            return path
-        content = read(MODEL_NAME)
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=self._cache, delete=False) as file:
-            file.write(content)
-        Path(file.name).replace(path)
-        return path
+        return Bundle(manifest, read(MODEL_NAME), read)
 
     def _get(self, key: str) -> tuple[bytes, str]:
         try:

@@ -44,7 +44,6 @@ def open_model(
     *,
     at: str | None = None,
     client: Callable[[], S3Client] | None = None,
-    cache: Path | None = None,
     calibrated: bool = True,
 ) -> Opened:
     """Open a run folder, a bundle folder, ``s3://bucket/models/`` (live), ``.../VERSION/``, or a version with ``at``.
@@ -52,7 +51,6 @@ def open_model(
     Args:
         at: the model location that a bare version belongs to.
         client: makes the S3 client, called only when one is needed.
-        cache: folder for what is fetched from S3.
         calibrated: False loads the model at temperature 1.
 
     Raises:
@@ -66,14 +64,14 @@ def open_model(
             raise UserError(f"{text} is a version; say where it is published with --at s3://bucket/models/")
         text = f"{at.rstrip('/')}/{text}/"
     if text.startswith(_SCHEME):
-        if client is None or cache is None:
+        if client is None:
             raise UserError(f"{text} lies in S3; give a run or a bundle folder here")
         try:
             where = ModelUri.parse(text)
         except BucketlensError as error:
             raise UserError(str(error)) from None
-        bundle = BundleLoader(where, client(), cache).load()
-        manifest, content = bundle.manifest, bundle.model_path.read_bytes()
+        bundle = BundleLoader(where, client()).load()
+        manifest, content = bundle.manifest, bundle.model
     else:
         manifest, content, run = _open_folder(Path(text))
     temperature = manifest.output.temperature

@@ -76,8 +76,8 @@ def test_a_good_bundle_passes_and_is_published_as_it_is(aws: Aws, made: Made, tm
     }
     keys = aws.keys("models/")
     assert not [key for key in keys if ORIGIN_NAME in key or "forced" in key]
-    loaded = BundleLoader(ModelUri.parse(URI), aws.s3, tmp_path).load()
-    with zipfile.ZipFile(loaded.model_path) as archive:
+    loaded = BundleLoader(ModelUri.parse(URI), aws.s3).load()
+    with zipfile.ZipFile(io.BytesIO(loaded.model)) as archive:
         assert archive.read("labels.txt").decode().split() == list(LABELS)
 
 

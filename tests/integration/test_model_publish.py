@@ -43,7 +43,7 @@ def test_a_published_bundle_is_what_the_function_loads(aws: Aws, tmp_path: Path)
     version = publish(bundle(tmp_path), URI, aws.s3)
 
     assert set(pointer(aws)) == {"version", "manifest_sha256"}
-    loaded = BundleLoader(ModelUri.parse(URI), aws.s3, tmp_path / "cache").load()
+    loaded = BundleLoader(ModelUri.parse(URI), aws.s3).load()
     assert loaded.manifest.version == version
     assert len(loaded.golden().photos) == 3
     assert f"models/{version}/report.html" in aws.keys("models/")
