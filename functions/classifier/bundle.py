@@ -29,7 +29,7 @@ VERSION_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _S3_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<path>.*))?", re.DOTALL)
 _FILE_NAME = re.compile(r"(?!\.)[\w.+ -]+(?:/(?!\.)[\w.+ -]+)*")
 _MISTYPED_VERSION = re.compile(r"\d{8}T.*")
-_MOST_LABEL_BYTES = 2048  # a label is the partition key of an index (DynamoDB Developer Guide, "Constraints")
+MAX_LABEL_BYTES = 2048  # a label is the partition key of an index (DynamoDB Developer Guide, "Constraints")
 _DTYPES = ("uint8", "int8", "float32")
 _OUTPUT_KINDS = ("softmax", "logits")
 
@@ -173,8 +173,8 @@ class Manifest:
             (not self.labels, "it has no labels"),
             (not all(label.strip() for label in self.labels), "one of its labels is empty"),
             (
-                any(len(label.encode("utf-8", "surrogatepass")) > _MOST_LABEL_BYTES for label in self.labels),
-                f"one of its labels has more than {_MOST_LABEL_BYTES:,} bytes, the most that can be looked up by",
+                any(len(label.encode("utf-8", "surrogatepass")) > MAX_LABEL_BYTES for label in self.labels),
+                f"one of its labels has more than {MAX_LABEL_BYTES:,} bytes, the most that can be looked up by",
             ),
             (self.input.dtype not in _DTYPES, f"input dtype {self.input.dtype!r} is none of {', '.join(_DTYPES)}"),
             (not (self.input.height > 0 and self.input.width > 0), "the input has no size"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -117,29 +116,6 @@ class BundleLoader:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
             hint = ". Publish a model: bucketlens model publish BUNDLE --to " + str(self._uri)
         return ModelUnavailable(f"cannot read s3://{self._uri.bucket}/{key}: {_reason(error)}{hint}")
-
-
-def open_local_bundle(folder: Path) -> tuple[Manifest, Path]:
-    """Open a bundle folder; every file it lists is verified.
-
-    Returns:
-        Its manifest and the path of its model.
-
-    Raises:
-        ModelIntegrityError: a file is missing or is not what the manifest says.
-        ModelIncompatibleError: the manifest is of an unknown schema version.
-    """
-    manifest = Manifest.from_bytes(_read_file(folder / MANIFEST_NAME))
-    for name, entry in manifest.files.items():
-        verify(str(folder / name), _read_file(folder / name), entry)
-    return manifest, folder / MODEL_NAME
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelIntegrityError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _entry(manifest: Manifest, name: str) -> FileEntry:
