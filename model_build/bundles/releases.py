@@ -172,20 +172,14 @@ def set_live(
         # With If-Match on a pointer that was deleted meanwhile, S3 answers 404 instead of 412.
         if isinstance(error, BotoCoreError) or not (is_refused(error) or _code(error) == "NoSuchKey"):
             raise
-        # The record stays if the present version was promoted over ours: rolling back from it comes through here.
-        if record and not (now_live.version and _is_after(client, where, now_live.version, version)):
+        # The record stays if the present version was promoted over ours since: rolling back from it comes through here.
+        newest = _newest_record(client, where, now_live.version) if record and now_live.version else None
+        if record and not (newest and newest > history_key and _read_previous(client, where, newest) == version):
             client.delete_object(Bucket=where.bucket, Key=history_key)
         raise UserError(
             f"somebody else changed s3://{where.bucket}/{where.pointer_key} meanwhile, to {now_live.version};"
             f" look at 'bucketlens model versions --at {where}' and try again"
         ) from None
-
-
-def _is_after(client: S3Client, where: ModelUri, version: str, previous: str) -> bool:
-    try:
-        return _previous(client, where, version) == previous
-    except UserError:
-        return False
 
 
 def promote(
@@ -283,18 +277,28 @@ def _previous(client: S3Client, where: ModelUri, version: str) -> str | None:
     Raises:
         UserError: no record of it is there.
     """
-    keys: list[str] = []
-    for page in client.get_paginator("list_objects_v2").paginate(
-        Bucket=where.bucket, Prefix=f"{where.prefix}{HISTORY}"
-    ):
-        keys += [item["Key"] for item in page.get("Contents", []) if item["Key"].endswith(f"-{version}.json")]
-    stored = read_object(client, where.bucket, max(keys)) if keys else None
+    newest = _newest_record(client, where, version)
     try:
-        entry = json.loads(stored.data) if stored else {}
-        previous = entry["previous"]
+        return _read_previous(client, where, newest or "")
     except (ValueError, KeyError, TypeError):
         raise UserError(
             f"there is no record of what was live at {where} before {version};"
             " choose a version with 'bucketlens model promote VERSION'"
         ) from None
+
+
+def _newest_record(client: S3Client, where: ModelUri, version: str) -> str | None:
+    """The key of the history record of the last promotion of ``version``."""
+    keys: list[str] = []
+    for page in client.get_paginator("list_objects_v2").paginate(
+        Bucket=where.bucket, Prefix=f"{where.prefix}{HISTORY}"
+    ):
+        keys += [item["Key"] for item in page.get("Contents", []) if item["Key"].endswith(f"-{version}.json")]
+    return max(keys, default=None)
+
+
+def _read_previous(client: S3Client, where: ModelUri, key: str) -> str | None:
+    """Raises ValueError, KeyError or TypeError where there is no such record, or it is damaged."""
+    stored = read_object(client, where.bucket, key) if key else None
+    previous = json.loads(stored.data if stored else b"{}")["previous"]
     return None if previous is None else str(previous)

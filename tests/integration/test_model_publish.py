@@ -106,7 +106,7 @@ def test_promote_and_roll_back_step_by_step(aws: Aws, tmp_path: Path) -> None:
     assert releases.rollback(URI, aws.s3) == (three, two)
     assert releases.rollback(URI, aws.s3) == (two, one)
     assert pointer(aws)["version"] == one
-    with pytest.raises(UserError, match="none to go back to"):
+    with pytest.raises(UserError, match="no earlier version to roll back to"):
         releases.rollback(URI, aws.s3)
 
     assert releases.promote(three, URI, aws.s3, dry_run=True).version == one

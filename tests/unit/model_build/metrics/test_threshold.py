@@ -49,7 +49,7 @@ def test_few_sure_photos_are_no_precision() -> None:
 def test_statements_tell_what_happens() -> None:
     confidence = np.linspace(0.3, 0.99, 100)
     some = choose_threshold(confidence, confidence > 0.6, 0.95)
-    assert "from confidence 0.5" in some.statement
+    assert "at confidence 0.5" in some.statement
     everything = choose_threshold(confidence, np.ones(100, bool), 0.95)
     assert everything.value == 0.3
     assert "every validation photo is accepted without review" in everything.statement
