@@ -7,12 +7,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def require_free(out: Path) -> None:
@@ -95,6 +99,11 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UserError(f"{what} {path} is damaged: it is not a JSON object")
     return document
+
+
+def known_fields(cls: type[DataclassInstance], document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that ``document`` holds; what a later release has added to it is left out."""
+    return {one.name: document[one.name] for one in fields(cls) if one.name in document}
 
 
 def cache_folder() -> Path:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from model_build.data.tensors import Unreadable
     from model_build.evaluation.comparison import Difference
     from model_build.evaluation.evaluating import Evaluation
+    from model_build.evaluation.gate import Verdict
     from model_build.metrics.scores import Scores
     from model_build.training.observers import Epoch
 
@@ -184,10 +185,9 @@ def conversion_lines(conversion: Conversion) -> list[str]:
     return [f"{one.quantization}: {one.reason}" for one in conversion.models]
 
 
-def gate_lines(document: dict[str, Any]) -> list[str]:
+def gate_lines(verdict: Verdict) -> list[str]:
     """The gate's verdict, a line a check."""
-    words = {True: "passed", False: "FAILED", None: "not judged"}
-    return [f"gate: {one['name']} {words[one['passed']]}: {one['detail']}" for one in document["checks"]]
+    return [f"gate: {one.name} {one.word}: {one.detail}" for one in verdict.checks]
 
 
 def difference_table(difference: Difference) -> Table:

@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -53,12 +52,11 @@ def diff(
     from model_build.evaluation.comparison import diff as compare
     from model_build.evaluation.opening import open_model
 
-    with TemporaryDirectory(prefix="bucketlens-diff-") as cache:
-        first, second = (open_model(one, at=at, client=s3_client, cache=Path(cache)) for one in (a, b))
-        with display.Screen(display.messages()).running() as screen:
-            screen.step("classifying")
-            found = compare(first, second, data, progress=screen.progress)
-            screen.left_out(found.unreadable)
+    first, second = (open_model(one, at=at, client=s3_client) for one in (a, b))
+    with display.Screen(display.messages()).running() as screen:
+        screen.step("classifying")
+        found = compare(first, second, data, progress=screen.progress)
+        screen.left_out(found.unreadable)
     if format_ is Format.JSON:
         typer.echo(json.dumps(found.to_document(), ensure_ascii=False))
     elif format_ is Format.CSV:

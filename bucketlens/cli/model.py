@@ -227,6 +227,7 @@ def package(
     """
     require_interpreter()
     from model_build.bundles.packaging import package as package_run
+    from model_build.evaluation.gate import Evidence
     from model_build.training.run import Run
 
     opened = Run.open(run)
@@ -243,10 +244,12 @@ def package(
             progress=screen.progress,
         )
     console = display.messages()
-    console.print(manifest.metrics["review"]["statement"], markup=False)
-    for line in display.gate_lines(manifest.metrics["gate"]):
+    evidence = Evidence.of(manifest)
+    if evidence.review:
+        console.print(evidence.review.statement, markup=False)
+    for line in display.gate_lines(evidence.gate):
         console.print(line, markup=False)
-    console.print(f"written and proven: {out} ({manifest.metrics['quantization']})", markup=False)
+    console.print(f"written and proven: {out} ({evidence.quantization})", markup=False)
     console.print(
         f"read {out / 'report.html'} before: bucketlens model publish {out} --to s3://BUCKET/models/", markup=False
     )

@@ -63,14 +63,16 @@ def publish(
             progress=screen.progress,
         )
     console = display.messages()
-    for line in display.gate_lines(done.verdict.to_document()):
+    for line in display.gate_lines(done.verdict):
         console.print(line, markup=False)
     if not done.verdict.passed:
         console.print(f"published by force: {force}", markup=False)
     would = "would upload" if dry_run else "uploaded"
     console.print(f"{would} {len(done.uploaded)} files, {len(done.present)} already there", markup=False)
     if done.promoted:
-        console.print("would be live" if dry_run else "live", markup=False)
+        pointer = f"{to.rstrip('/')}/current.json"
+        then = "would name it" if dry_run else "names it: functions that read models there load it within a minute"
+        console.print(f"live: {pointer} {then}", markup=False)
     typer.echo(done.version)
 
 

@@ -9,26 +9,25 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from classifier import seed
+from classifier.bundle import Manifest
 from classifier.errors import BucketlensError, FatalError, StorageUnavailable
 from classifier.events import Batch, Source, parse
 from classifier.loader import BundleLoader
+from classifier.memory import resident_bytes, share_of_decoding
 from classifier.pipeline import IN_FLIGHT, Deadline, Outcome, Pipeline, Status
+from classifier.pool import CPU_SECONDS, WorkerPool
 from classifier.serving import ServedModel
 from classifier.settings import Settings
 from classifier.store import Store, clients
-
-# /tmp on Lambda, the only folder a function may write to.
-MODEL_CACHE = Path(tempfile.gettempdir()) / "bucketlens-models"
 
 logger = Logger(service="bucketlens")
 metrics = Metrics(namespace="Bucketlens", service="classifier")
@@ -61,12 +60,12 @@ class Application:
         logger.setLevel(settings.log_level)
         s3, dynamodb = clients(settings.endpoint_url, connections=IN_FLIGHT)
         model = ServedModel(
-            BundleLoader(settings.model_uri, s3, MODEL_CACHE),
-            workers=settings.workers,
+            BundleLoader(settings.model_uri, s3),
+            lambda manifest, content: _workers(settings, manifest, content),
             golden_test=settings.golden_test,
             clock=time.monotonic,
         )
-        manifest = model.model.manifest
+        manifest = model.manifest
         logger.info("model loaded", model=manifest.name, version=manifest.version, labels=len(manifest.labels))
         return cls(settings, model, Pipeline(Store(s3, dynamodb, settings.table_name), settings))
 
@@ -82,11 +81,33 @@ class Application:
         if (refreshed := self._model.refresh()) is not None:
             logger.info("model refreshed", version=refreshed.version, kept_because=refreshed.kept_because)
         deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
-        outcomes = self._pipeline.run(batch.images, self._model.model, context.aws_request_id, deadline)
+        outcomes = self._pipeline.run(batch.images, self._model, context.aws_request_id, deadline)
         _report(batch, outcomes)
         return _answer(batch, outcomes)
 
 
+def _workers(settings: Settings, manifest: Manifest, content: bytes) -> WorkerPool:
+    return WorkerPool(
+        manifest,
+        content,
+        workers=settings.workers,
+        limits=settings.limits,
+        # Three times what the bound of processor time takes on the part of a vCPU that this much memory comes with.
+        wall_seconds=3 * CPU_SECONDS / min(1.0, settings.vcpus),
+        plan_memory=lambda model, worker: share_of_decoding(
+            settings.memory_bytes,
+            own=resident_bytes(),
+            in_flight=settings.bytes_in_flight,
+            workers=settings.workers,
+            model=model,
+            worker=worker,
+            max_bytes=settings.limits.max_bytes,
+        ),
+    )
+
+
+# While this process has one thread.
+seed.running()
 _application: Application | None = None
 try:
     # At import, because Lambda's initialisation has a whole CPU whatever the function's memory.

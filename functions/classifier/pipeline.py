@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Protocol
 
+from classifier.bundle import Manifest
 from classifier.errors import FatalError, ImageNotFound, ImageRejected, TransientError
 from classifier.events import ImageRef
-from classifier.imaging import check_size, decode
-from classifier.model import Model, Prediction, top_k
+from classifier.imaging import check_size
+from classifier.model import Classified, Prediction
 from classifier.records import ImageFacts, ModelFacts, Rejection, Result, timestamp
 from classifier.settings import OutputMode, Settings
 from classifier.store import Output, Recorded, Store
@@ -58,24 +59,33 @@ class Deadline:
     """
 
     def __init__(self, remaining_seconds: Callable[[], float]) -> None:
-        self._remaining_seconds = remaining_seconds
+        self.remaining_seconds = remaining_seconds
         self._budget = remaining_seconds()
         self._slowest = 0.0
 
     def has_room(self) -> bool:
         """Whether one more image fits: twice the slowest so far, at least 5 s, at most half of the whole budget."""
         reserve = min(max(_LEAST_RESERVE_SECONDS, 2 * self._slowest), self._budget / 2)
-        return self._remaining_seconds() > reserve
+        return self.remaining_seconds() > reserve
 
     def took(self, seconds: float) -> None:
         self._slowest = max(self._slowest, seconds)
+
+
+class Classifier(Protocol):
+    """The part of :class:`classifier.serving.ServedModel` that is used."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def classify(self, data: bytes, top_k: int, time_left: float) -> Classified: ...
 
 
 @dataclass
 class _Run:
     """One batch on its way."""
 
-    model: Model
+    model: Classifier
     request_id: str
     deadline: Deadline
     lines_key: str
@@ -96,10 +106,9 @@ class Pipeline:
         self._store = store
         self._settings = settings
         self._clock = clock
-        self._cores = threading.BoundedSemaphore(settings.workers)
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="image")
 
-    def run(self, images: list[ImageRef], model: Model, request_id: str, deadline: Deadline) -> list[Outcome]:
+    def run(self, images: list[ImageRef], model: Classifier, request_id: str, deadline: Deadline) -> list[Outcome]:
         """Classify and record every image that fits before the deadline.
 
         Returns:
@@ -170,20 +179,10 @@ class Pipeline:
                 version_id=image.version_id or fetched.version_id,
             )
             check_size(fetched.size_bytes, settings.limits)
-            with self._cores:
-                with _timed(timing, "decode"):
-                    spec = manifest.input
-                    decoded = decode(
-                        fetched.data,
-                        height=spec.height,
-                        width=spec.width,
-                        policy=manifest.resize,
-                        limits=settings.limits,
-                    )
-                with _timed(timing, "predict"):
-                    probabilities = run.model.predict(decoded.tensor)
-            facts = replace(facts, format=decoded.format, width=decoded.width, height=decoded.height)
-            top = tuple(top_k(probabilities, manifest.labels, settings.top_k))
+            seen = run.model.classify(fetched.data, settings.top_k, run.deadline.remaining_seconds())
+            facts = replace(facts, format=seen.format, width=seen.width, height=seen.height)
+            top = seen.top
+            timing |= seen.timing_ms
         except ImageRejected as rejected:
             error = Rejection(rejected.code, rejected.message)
         threshold = manifest.review_threshold if settings.review_threshold is None else settings.review_threshold

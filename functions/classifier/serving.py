@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from classifier.bundle import Manifest
 from classifier.errors import ModelUnavailable
 from classifier.loader import BundleLoader
-from classifier.model import Model
+from classifier.model import Classified, check_golden
+from classifier.pool import WorkerPool
 
 CHECK_INTERVAL_SECONDS = 60.0
 
@@ -21,21 +23,36 @@ class Refresh:
 
 
 class ServedModel:
-    """Holds the live model.
+    """Holds the live model and the worker processes that run it.
 
     Args:
-        workers: threads that predict at once.
+        start_workers: from a manifest and the content of its model.
         golden_test: prove every loaded bundle on its golden photos first.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, loader: BundleLoader, *, workers: int, golden_test: bool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        loader: BundleLoader,
+        start_workers: Callable[[Manifest, bytes], WorkerPool],
+        *,
+        golden_test: bool,
+        clock: Callable[[], float],
+    ) -> None:
         self._loader = loader
-        self._workers = workers
+        self._start_workers = start_workers
         self._golden_test = golden_test
         self._clock = clock
         self._checked_at = clock()
-        self.model = self._load()
+        self._workers = self._load()
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._workers.manifest
+
+    def classify(self, data: bytes, top_k: int, time_left: float) -> Classified:
+        """Decode and classify one image; see :meth:`WorkerPool.classify`."""
+        return self._workers.classify(data, top_k, time_left)
 
     def refresh(self) -> Refresh | None:
         """Follow the pointer if it has moved; called between batches, at most one small request a minute.
@@ -54,18 +71,19 @@ class ServedModel:
             return None
         try:
             if self._loader.changed():
-                self.model = self._load()
+                previous, self._workers = self._workers, self._load()
+                previous.close()
                 self._checked_at = now
-                return Refresh(self.model.manifest.version)
+                return Refresh(self.manifest.version)
         except ModelUnavailable as error:
             self._checked_at = now
-            return Refresh(self.model.manifest.version, kept_because=str(error))
+            return Refresh(self.manifest.version, kept_because=str(error))
         self._checked_at = now
         return None
 
-    def _load(self) -> Model:
+    def _load(self) -> WorkerPool:
         bundle = self._loader.load()
-        model = Model.load(bundle.model_path, bundle.manifest, interpreters=self._workers)
+        workers = self._start_workers(bundle.manifest, bundle.model)
         if self._golden_test:
-            model.check_golden(bundle.golden(), bundle.read)
-        return model
+            check_golden(bundle.golden(), len(bundle.manifest.labels), bundle.read, workers.probabilities)
+        return workers

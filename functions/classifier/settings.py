@@ -31,7 +31,7 @@ class Settings:
         output_bucket: None writes next to the image, into its own bucket.
         review_threshold: None takes the manifest's.
         endpoint_url: None is AWS.
-        workers: images decoded and classified at the same time, one for each vCPU of the function's memory.
+        memory_bytes: the function's memory.
     """
 
     model_uri: ModelUri
@@ -46,7 +46,7 @@ class Settings:
     golden_test: bool
     log_level: str
     endpoint_url: str | None
-    workers: int
+    memory_bytes: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -72,7 +72,7 @@ class Settings:
             golden_test=read.choice("GOLDEN_TEST", "false", ("true", "false")) == "true",
             log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
             endpoint_url=read.text("AWS_ENDPOINT_URL", "") or None,
-            workers=max(1, read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0, low=0) // _MEGABYTES_PER_VCPU),
+            memory_bytes=read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _MEGABYTES_PER_VCPU, low=128) * 2**20,
         )
         if settings.output_bucket is None and settings.output_prefix.startswith(settings.input_prefix):
             raise ConfigError(
@@ -80,6 +80,20 @@ class Settings:
                 " result would be classified again, without end. Choose prefixes apart, or another OUTPUT_BUCKET"
             )
         return settings
+
+    @property
+    def vcpus(self) -> float:
+        return self.memory_bytes / 2**20 / _MEGABYTES_PER_VCPU
+
+    @property
+    def workers(self) -> int:
+        """Images decoded and classified at the same time: one for each whole vCPU."""
+        return max(1, int(self.vcpus))
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Files in memory at once: a sixteenth of it, at least the largest file and at most eight of those."""
+        return max(self.limits.max_bytes, min(8 * self.limits.max_bytes, self.memory_bytes // 16))
 
     def output_bucket_for(self, image_bucket: str) -> str:
         """The bucket of an image's result.

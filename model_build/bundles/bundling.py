@@ -15,12 +15,11 @@ from pathlib import Path, PurePosixPath
 from classifier.bundle import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, FileEntry, GoldenPhoto, GoldenSet, Manifest
 from classifier.errors import UserError
 from classifier.imaging import decode, sniff
-from classifier.loader import open_local_bundle
 from classifier.model import Model
 from model_build.data.dataset import TEST, Photo, scan
 from model_build.data.tensors import TensorSet
+from model_build.evaluation.opening import OpenBundle, open_bundle
 from model_build.files import json_bytes, staged_folder
-from model_build.tflite.running import load_quietly
 
 GOLDEN_TOLERANCE = 0.02
 """Two right interpreters differ by up to 0.018 in an int8 model's undecided probabilities (LiteRT 2.3 against
@@ -105,37 +104,8 @@ def write_bundle(
             path = staging / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        prove(staging)
+        open_bundle(staging).prove()
     return complete
-
-
-def prove(bundle: Path) -> Manifest:
-    """Open, load and golden-test a bundle folder with the function's own code.
-
-    Raises:
-        UserError: no such folder, or one that is no bundle.
-        ModelIntegrityError, ModelIncompatibleError: it is not what it says, or does not compute what it says.
-    """
-    manifest, content = load_bundle(bundle)
-    model = load_quietly(content, manifest)
-    if GOLDEN_NAME in manifest.files:
-        golden = GoldenSet.from_bytes((bundle / GOLDEN_NAME).read_bytes())
-        model.check_golden(golden, lambda name: (bundle / name).read_bytes())
-    return manifest
-
-
-def load_bundle(bundle: Path) -> tuple[Manifest, bytes]:
-    """A verified bundle's manifest and the content of its model.
-
-    Raises:
-        UserError: no such folder, or one that is no bundle.
-        ModelIntegrityError, ModelIncompatibleError: it is not what it says.
-    """
-    if not (bundle / MANIFEST_NAME).is_file():
-        what = "is not a bundle: it has no manifest.json" if bundle.is_dir() else "does not exist"
-        raise UserError(f"the bundle {bundle} {what}; make one with 'bucketlens model package' or 'model import'")
-    manifest, path = open_local_bundle(bundle)
-    return manifest, path.read_bytes()
 
 
 class PhotosMissing(Exception):
@@ -175,7 +145,7 @@ class ComparisonPhotos:
     digests: Sequence[str] | None
 
 
-def find_test_photos(bundle: Path, data: Path | None) -> ComparisonPhotos:
+def find_test_photos(bundle: OpenBundle, data: Path | None) -> ComparisonPhotos:
     """The bundle's own test photos, looked for in ``data`` or where they were.
 
     Without a record of them, ``data`` is taken as it is: its test folder, or all of it.
@@ -184,7 +154,7 @@ def find_test_photos(bundle: Path, data: Path | None) -> ComparisonPhotos:
         PhotosMissing: nothing says where they are, or some have gone.
         UserError: ``data`` is given and is no folder of photos.
     """
-    origin = Origin.read(bundle)
+    origin = Origin.read(bundle.folder) if bundle.folder else None
     if origin is None:
         if data is None:
             raise PhotosMissing("the bundle does not say where its test photos are; give --data FOLDER")

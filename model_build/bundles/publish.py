@@ -12,28 +12,27 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from classifier.bundle import MANIFEST_NAME, ModelUri
 from classifier.errors import BucketlensError, UserError
-from classifier.loader import BundleLoader
-from model_build.bundles.bundling import PhotosMissing, find_test_photos, load_bundle, prove, tensor_digests
-from model_build.bundles.releases import Live, is_refused, live, parse_prefix, read_object, set_live
+from model_build.bundles.bundling import PhotosMissing, find_test_photos, tensor_digests
+from model_build.bundles.releases import (
+    Live,
+    is_refused,
+    live,
+    parse_prefix,
+    read_object,
+    refuse_input_prefix,
+    set_live,
+)
 from model_build.data.tensors import Progress
 from model_build.evaluation.comparison import answers_of
-from model_build.evaluation.gate import (
-    Check,
-    GateLimits,
-    Verdict,
-    live_check,
-    own_checks,
-    refusal,
-)
+from model_build.evaluation.gate import Check, GateLimits, Verdict, live_check, own_checks, refusal
+from model_build.evaluation.opening import OpenBundle, open_bundle, open_published
 from model_build.files import json_bytes
-from model_build.tflite.running import load_quietly
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -60,11 +59,6 @@ class Publication:
     verdict: Verdict
 
 
-def publish(bundle: Path, uri: str, client: S3Client, *, promote: bool = True) -> str:
-    """:func:`publish_bundle`, for callers that want the version alone."""
-    return publish_bundle(bundle, uri, client, promote=promote).version
-
-
 def publish_bundle(
     bundle: Path,
     uri: str,
@@ -78,7 +72,7 @@ def publish_bundle(
     progress: Progress = lambda *_: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Publication:
-    """Prove ``bundle``, hold it against the gate, upload its files below ``uri``, the manifest last, and make it live.
+    """Prove ``bundle``, put it through the gate, upload its files below ``uri``, the manifest last, and make it live.
 
     Every file is written on the condition that nothing is there (``If-None-Match: *``), so that a version never
     changes; identical content that is there already counts as written, so that an interrupted publication can be
@@ -99,32 +93,36 @@ def publish_bundle(
         ClientError, BotoCoreError: what S3 refuses otherwise.
     """
     where = parse_prefix(uri)
-    manifest = prove(bundle)
-    # Read before the upload: whoever publishes in the meantime has the newer say, and this publication must ask again.
+    refuse_input_prefix(client, where)
+    opened = open_bundle(bundle).prove()
+    version = opened.manifest.version
+    # Read before the upload: a version that somebody else promotes in the meantime must not be replaced unseen.
     before = live(client, where)
-    golden = {name: (bundle / name).read_bytes() for name in manifest.files if name.startswith("golden/")}
-    metrics = manifest.metrics
     verdict = Verdict(
         (
-            *own_checks(metrics.get("test"), metrics.get("golden_tensors"), tensor_digests(manifest, golden), limits),
-            compare_with_live(bundle, before, where, client, data=data, limits=limits, progress=progress),
+            *own_checks(
+                opened.evidence.test,
+                opened.evidence.golden_tensors,
+                tensor_digests(opened.manifest, opened.files),
+                limits,
+            ),
+            compare_with_live(opened, before, where, client, data=data, limits=limits, progress=progress),
         )
     )
     if not verdict.passed and force is None:
-        raise UserError(refusal(f"{manifest.name} {manifest.version}", verdict))
-    names = [*sorted(manifest.files), MANIFEST_NAME]
+        raise UserError(refusal(opened.name, verdict))
     uploaded: list[str] = []
     present: list[str] = []
-    for name in names:
-        key = where.key(manifest.version, name)
-        written = _put_once(client, where.bucket, key, (bundle / name).read_bytes(), dry_run)
+    for name in (*sorted(opened.manifest.files), MANIFEST_NAME):
+        key = where.key(version, name)
+        written = _put_once(client, where.bucket, key, opened.files[name], dry_run)
         (uploaded if written else present).append(key)
     if force is not None and not verdict.passed and not dry_run:
-        _record_force(client, where, manifest.version, force, verdict, now())
+        _record_force(client, where, version, force, verdict, now())
     if promote:
-        digest = hashlib.sha256((bundle / MANIFEST_NAME).read_bytes()).hexdigest()
-        set_live(client, where, manifest.version, digest, before, dry_run=dry_run, now=now)
-    return Publication(manifest.version, tuple(uploaded), tuple(present), promote, verdict)
+        digest = hashlib.sha256(opened.files[MANIFEST_NAME]).hexdigest()
+        set_live(client, where, version, digest, before, dry_run=dry_run, now=now)
+    return Publication(version, tuple(uploaded), tuple(present), promote, verdict)
 
 
 def _record_force(
@@ -178,7 +176,7 @@ def _put_once(client: S3Client, bucket: str, key: str, data: bytes, dry_run: boo
 
 
 def compare_with_live(
-    bundle: Path,
+    bundle: OpenBundle,
     live: Live,
     where: ModelUri,
     client: S3Client,
@@ -195,29 +193,30 @@ def compare_with_live(
     Raises:
         UserError: ``data`` is given and is no folder of photos.
     """
-    manifest, content = load_bundle(bundle)
     if live.version is None:
         return Check("live", None, "nothing is live yet")
-    if live.version == manifest.version:
+    if live.version == bundle.manifest.version:
         return Check("live", None, "this is the live version")
+
+    def not_compared(reason: object) -> Check:
+        return Check("live", None, f"not compared with the live {live.version}: {reason}")
+
     try:
         test = find_test_photos(bundle, data)
     except PhotosMissing as reason:
-        return Check("live", None, f"not compared with the live {live.version}: {reason}")
-    with TemporaryDirectory(prefix="bucketlens-live-") as cache:
-        try:
-            fetched = BundleLoader(ModelUri(where.bucket, where.prefix, live.version), client, Path(cache)).load()
-            theirs = load_quietly(fetched.model_path.read_bytes(), fetched.manifest)
-            if set(theirs.manifest.labels) != set(manifest.labels):
-                return Check("live", None, f"not compared with the live {live.version}: it has other classes")
-            on_live = answers_of(theirs, test.photos, progress)
-        except BucketlensError as error:
-            return Check("live", None, f"not compared with the live {live.version}: it cannot be run: {error}")
-    on_new = answers_of(load_quietly(content, manifest), test.photos, progress)
+        return not_compared(reason)
+    try:
+        theirs = open_published(ModelUri(where.bucket, where.prefix, live.version), client)
+        if set(theirs.manifest.labels) != set(bundle.manifest.labels):
+            return not_compared("it has other classes")
+        on_live = answers_of(theirs.model, test.photos, progress)
+    except BucketlensError as error:
+        return not_compared(f"it cannot be run: {error}")
+    on_new = answers_of(bundle.model, test.photos, progress)
     if test.digests is not None and on_new.sha256 != tuple(test.digests):
-        return Check("live", None, f"not compared with the live {live.version}: the test photos have changed")
+        return not_compared("the test photos have changed")
     if not on_new.photos:
-        return Check("live", None, f"not compared with the live {live.version}: no test photo can be read")
-    other_data = manifest.dataset.get("fingerprint") != fetched.manifest.dataset.get("fingerprint")
-    note = "; the live one was made from other photos, among which some of these may have been" if other_data else ""
+        return not_compared("no test photo can be read")
+    other_data = bundle.manifest.dataset.get("fingerprint") != theirs.manifest.dataset.get("fingerprint")
+    note = "; the live version was trained on other photos, which may include some of these" if other_data else ""
     return live_check(live.version, on_new.right, on_live.right, limits, note)

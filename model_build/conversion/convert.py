@@ -21,7 +21,7 @@ from model_build.conversion.quantization import FLOAT32, QUANTIZATIONS, Conversi
 from model_build.conversion.tournament import DEFAULT_TOLERANCE, Entrant, decide
 from model_build.data.dataset import TEST, TRAIN, VALIDATION
 from model_build.data.tensors import Progress
-from model_build.files import json_bytes, read_bytes, read_json, write_atomic
+from model_build.files import json_bytes, known_fields, read_bytes, read_json, write_atomic
 from model_build.metrics.calibration import fit_temperature
 from model_build.metrics.scores import score
 from model_build.tflite.bench import Bench, Served, ServingFailed, bench
@@ -58,6 +58,11 @@ class Converted:
     temperature: float = 1.0
     reason: str = ""
     failure: str | None = None
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        low, high = document["interval_95"]
+        return cls(**{**known_fields(cls, document), "interval_95": (low, high)})
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class Conversion:
         known = {one.name for one in fields(cls)}
         if document.get("schema_version") != cls.schema_version or not known <= set(document):
             raise UserError(f"{path} is of another release; convert the run again")
-        models = tuple(Converted(**{**m, "interval_95": tuple(m["interval_95"])}) for m in document["models"])
+        models = tuple(map(Converted.from_document, document["models"]))
         for model in models:
             if model.failure is None:
                 content = read_bytes(run.folder / model.file, "the model")

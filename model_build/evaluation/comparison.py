@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,8 @@ from classifier.errors import UserError
 from classifier.model import Model
 from model_build.data.dataset import Photo, scan
 from model_build.data.tensors import Progress, Unreadable, decode_photos
-from model_build.evaluation.opening import Opened
+from model_build.evaluation.opening import OpenBundle
 from model_build.tflite.running import predict_all
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Answers:
         return [photo.label == said for photo, said in zip(self.photos, self.predicted, strict=True)]
 
 
-def diff(a: Opened, b: Opened, data: Path, *, progress: Progress = lambda *_: None) -> Difference:
+def diff(a: OpenBundle, b: OpenBundle, data: Path, *, progress: Progress = lambda *_: None) -> Difference:
     """Which photos of ``data`` (a folder per class, or just photos) change their label from model A to model B.
 
     Raises:

@@ -73,7 +73,8 @@ def evaluate(target: Path, data: Path, *, progress: Progress = lambda *_: None) 
         UserError: ``target`` is neither run nor bundle, ``data`` holds no photos, or a class the model does not know.
         ModelIntegrityError, ModelIncompatibleError: the bundle is not what it says.
     """
-    opened = open_model(target, calibrated=False)
+    opened = open_model(target)
+    model = opened.uncalibrated()
     manifest = opened.manifest
     found = scan(data)
     photos, used = _photos(found.photos, data, opened.run)
@@ -90,12 +91,12 @@ def evaluate(target: Path, data: Path, *, progress: Progress = lambda *_: None) 
     )
     if not len(tensors):
         raise UserError(f"none of the {len(photos)} files in {data} is a readable photo, first: {unreadable[0].reason}")
-    unscaled = predict_all(opened.model, tensors.images, progress)
+    unscaled = predict_all(model, tensors.images, progress)
     return Evaluation(
         model=opened.name,
         manifest=manifest,
-        quality=judge(unscaled, tensors.targets(manifest.labels), manifest.labels, opened.temperature),
-        latency=measure_latency(opened.model, tensors.images[0]),
+        quality=judge(unscaled, tensors.targets(manifest.labels), manifest.labels, manifest.output.temperature),
+        latency=measure_latency(model, tensors.images[0]),
         photos=tensors.photos,
         unreadable=tuple(unreadable),
         photos_used=used,

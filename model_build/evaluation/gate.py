@@ -15,9 +15,17 @@ The golden test and the bundle's own integrity are no rules with limits: what fa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from classifier.bundle import Manifest
+from classifier.errors import ModelIntegrityError
+from model_build.conversion.convert import Converted
+from model_build.files import known_fields
+from model_build.metrics.answers import ClassMeasured, Measured
+from model_build.metrics.threshold import ReviewThreshold
+from model_build.tflite.running import Latency
 
 SIGNIFICANT = 0.05
 
@@ -65,16 +73,16 @@ class Verdict:
         return cls(tuple(Check(**check) for check in document.get("checks", [])))
 
 
-def accuracy_check(test: dict[str, Any] | None, limits: GateLimits) -> Check:
-    """``test`` is ``manifest.metrics["test"]``; None or empty for a model nobody measured."""
+def accuracy_check(test: Measured | None, limits: GateLimits) -> Check:
+    """``test``: on the test photos; None for a model nobody measured."""
     name = "accuracy"
-    if not test:
+    if test is None:
         return Check(name, None, "no accuracy is known: the model was imported, not trained here")
-    accuracy, low = float(test["accuracy"]), float(test["interval_95"][0])
-    supports = [int(one["support"]) for one in test.get("classes", {}).values()]
+    accuracy, (low, _) = test.accuracy, test.interval_95
+    supports = [one.support for one in test.classes.values()]
     chance = max(supports) / sum(supports) if supports and sum(supports) else 0.0
     minimum = (1 + chance) / 2 if limits.minimum_accuracy is None else limits.minimum_accuracy
-    told = f"{accuracy:.1%} of {test['images']} test photos; at least {minimum:.1%} is asked for"
+    told = f"{accuracy:.1%} of {test.images} test photos are classified correctly; the minimum is {minimum:.1%}"
     if accuracy < minimum:
         return Check(name, False, told)
     if limits.minimum_accuracy is None and low <= chance:
@@ -82,25 +90,27 @@ def accuracy_check(test: dict[str, Any] | None, limits: GateLimits) -> Check:
     return Check(name, True, told)
 
 
-def recall_check(test: dict[str, Any] | None, limits: GateLimits) -> Check:
+def recall_check(test: Measured | None, limits: GateLimits) -> Check:
     name = "recall"
-    classes = (test or {}).get("classes")
-    if not classes:
+    ranked = by_recall(test)
+    if not ranked:
         return Check(name, None, "no recall by class is known")
-    known = {label: one for label, one in classes.items() if one["recall"] is not None}
-    under = {label: one for label, one in known.items() if one["recall"] < limits.recall_floor}
-    if under:
-        worst = sorted(under, key=lambda label: (under[label]["recall"], label))
-        some = ", ".join(f"{label} {under[label]['recall']:.0%} of {under[label]['support']}" for label in worst[:5])
+    worst = [one for one in ranked if one[0] < limits.recall_floor]
+    if worst:
+        some = ", ".join(f"{label} {recall:.0%} of {support}" for recall, label, support in worst[:5])
         more = f" and {len(worst) - 5} more" if len(worst) > 5 else ""
-        return Check(name, False, f"under the floor of {limits.recall_floor:.0%}: {some}{more}")
-    lowest = min(known, key=lambda label: (known[label]["recall"], label))
-    return Check(
-        name, True, f"lowest is {lowest} with {known[lowest]['recall']:.0%}; the floor is {limits.recall_floor:.0%}"
-    )
+        return Check(name, False, f"below the minimum of {limits.recall_floor:.0%}: {some}{more}")
+    recall, label, _ = ranked[0]
+    return Check(name, True, f"the lowest is {recall:.0%}, of {label}; the minimum is {limits.recall_floor:.0%}")
 
 
-def tensors_check(recorded: dict[str, str] | None, found: dict[str, str]) -> Check:
+def by_recall(test: Measured | None) -> list[tuple[float, str, int]]:
+    """Recall, label and number of photos of each class that has photos, lowest recall first."""
+    classes = test.classes if test is not None else {}
+    return sorted((one.recall, label, one.support) for label, one in classes.items() if one.recall is not None)
+
+
+def tensors_check(recorded: Mapping[str, str], found: Mapping[str, str]) -> Check:
     """``recorded`` and ``found``: sha256 of each golden photo's tensor, at packaging and now."""
     name = "tensors"
     if not found:
@@ -110,13 +120,13 @@ def tensors_check(recorded: dict[str, str] | None, found: dict[str, str]) -> Che
     differing = sorted(file for file, digest in found.items() if recorded.get(file) != digest)
     if differing:
         return Check(
-            name, False, f"{differing[0]} becomes other pixels here than at packaging: this decoder is another one"
+            name, False, f"{differing[0]} decodes to other pixels here than it did when the bundle was packaged"
         )
-    return Check(name, True, f"{len(found)} golden photos become the same tensors, byte for byte")
+    return Check(name, True, f"{len(found)} golden photos decode to the same tensors, byte for byte")
 
 
 def own_checks(
-    test: dict[str, Any] | None, recorded: dict[str, str] | None, found: dict[str, str], limits: GateLimits
+    test: Measured | None, recorded: Mapping[str, str], found: Mapping[str, str], limits: GateLimits
 ) -> tuple[Check, ...]:
     """The checks that need nothing but a bundle that has proven itself; arguments as those of the single checks."""
     proven = f"{len(found)} photos give the probabilities they gave when packaged" if found else "has no photos"
@@ -157,4 +167,76 @@ def mcnemar(lost: int, gained: int) -> float:
 def refusal(what: str, verdict: Verdict) -> str:
     """One line that names every failed check."""
     told = "; ".join(f"{check.name}: {check.detail}" for check in verdict.failed)
-    return f"{what} does not pass the gate: {told}. To publish it all the same: --force 'REASON'"
+    return f"{what} does not pass the gate: {told}. To publish it anyway: --force 'REASON'"
+
+
+@dataclass(frozen=True)
+class Review(ReviewThreshold):
+    """The review threshold with what it does on the test photos: the share accepted, and how much of that is right."""
+
+    test_accepted: float | None = None
+    test_precision: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """``metrics`` of a manifest: what packaging measured, which gate, report and list of versions read.
+
+    Attributes:
+        test, validation: None for a model nobody measured, which was imported.
+        quantization: the format of the model.
+        golden_tensors: sha256 of each golden photo's tensor, by file name.
+        gate: the verdict at packaging; publishing asks again.
+        tolerance: share of validation accuracy a format could lose against float32.
+        candidates: every format that was measured.
+    """
+
+    test: Measured | None = None
+    validation: Measured | None = None
+    quantization: str = ""
+    latency_ms: Latency | None = None
+    review: Review | None = None
+    golden_tensors: Mapping[str, str] = field(default_factory=dict)
+    gate: Verdict = Verdict(())
+    tolerance: float = 0.0
+    candidates: tuple[Converted, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Evidence:
+        """Read a manifest's metrics; parts that it does not have are left at their defaults.
+
+        Raises:
+            ModelIntegrityError: they are not of the form that packaging writes.
+        """
+        metrics = manifest.metrics
+        try:
+            return cls(
+                test=_measured(metrics.get("test")),
+                validation=_measured(metrics.get("validation")),
+                quantization=str(metrics.get("quantization", "")),
+                latency_ms=Latency(**metrics["latency_ms"]) if "latency_ms" in metrics else None,
+                review=Review(**known_fields(Review, metrics["review"])) if "review" in metrics else None,
+                golden_tensors=dict(metrics.get("golden_tensors", {})),
+                gate=Verdict.from_document(metrics.get("gate", {})),
+                tolerance=float(metrics.get("tolerance", 0.0)),
+                candidates=tuple(map(Converted.from_document, metrics.get("candidates", []))),
+            )
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise ModelIntegrityError(
+                f"the metrics in the manifest of {manifest.version} cannot be read: {error}"
+            ) from error
+
+    def to_metrics(self) -> dict[str, Any]:
+        """What :meth:`of` reads."""
+        document = asdict(self) | {"gate": self.gate.to_document()}
+        if self.review is not None:
+            document["review"]["statement"] = self.review.statement
+        return document
+
+
+def _measured(document: dict[str, Any] | None) -> Measured | None:
+    if not document:
+        return None
+    classes = {str(label): ClassMeasured(**one) for label, one in document.get("classes", {}).items()}
+    low, high = document["interval_95"]
+    return Measured(**{**known_fields(Measured, document), "interval_95": (low, high), "classes": classes})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,36 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class ClassMeasured:
+    """One class of :class:`Measured`; a ratio with nothing to divide by is None."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a manifest says of the answers to the photos of one split.
+
+    No confusion matrix, which grows with the square of the labels. Calibration errors and losses are before and after
+    temperature scaling.
+    """
+
+    accuracy: float
+    interval_95: tuple[float, float]
+    images: int
+    correct: int
+    top_k: dict[str, float] = field(default_factory=dict)
+    ece_before: float | None = None
+    ece: float | None = None
+    nll_before: float | None = None
+    nll: float | None = None
+    classes: dict[str, ClassMeasured] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Quality:
     """``top_k`` maps k to the share of photos with their label among the k best; before and after scaling."""
 
@@ -38,22 +68,26 @@ class Quality:
     after: Calibration
     worst: tuple[Mistake, ...]
 
-    def summary(self) -> dict[str, Any]:
-        """What the manifest says of it; no confusion matrix, which grows with the square of the labels."""
-        document = self.scores.to_document()
-        return {
-            **self.scores.summary(),
-            "top_k": {str(k): round(share, 6) for k, share in self.top_k.items()},
-            "ece_before": round(self.before.error, 6),
-            "ece": round(self.after.error, 6),
-            "nll_before": round(self.before.nll, 6),
-            "nll": round(self.after.nll, 6),
-            "classes": document["classes"],
-        }
+    def measured(self) -> Measured:
+        scores = self.scores
+        return Measured(
+            accuracy=round(scores.accuracy, 6),
+            interval_95=(round(scores.interval[0], 6), round(scores.interval[1], 6)),
+            images=scores.images,
+            correct=scores.correct,
+            top_k={str(k): round(share, 6) for k, share in self.top_k.items()},
+            ece_before=round(self.before.error, 6),
+            ece=round(self.after.error, 6),
+            nll_before=round(self.before.nll, 6),
+            nll=round(self.after.nll, 6),
+            classes={
+                one.label: ClassMeasured(one.precision, one.recall, one.f1, one.support) for one in scores.classes
+            },
+        )
 
     def to_document(self) -> dict[str, Any]:
         return {
-            **self.summary(),
+            **asdict(self.measured()),
             "labels": list(self.scores.labels),
             "confusion": [list(row) for row in self.scores.confusion],
             "temperature": self.temperature,

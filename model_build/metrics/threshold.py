@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 DEFAULT_PRECISION = 0.95
 FEWEST_ACCEPTED = 10
-"""A precision counted on fewer accepted photos than this (or on all there are) is no precision."""
+"""A precision counted on fewer accepted photos than this is too uncertain to use, unless there are no more."""
 _DECIMALS = 4
 
 
@@ -39,24 +38,21 @@ class ReviewThreshold:
     def statement(self) -> str:
         """One line for the reader."""
         if self.by_hand:
-            right = "" if self.precision is None else f", {self.precision:.1%} of them right"
+            right = "" if self.precision is None else f", {self.precision:.1%} of them correct"
             accepted = f"{self.accepted:.1%} of {self.photos} validation photos need no review"
             return f"set by hand to {self.value:g}: {accepted}{right}"
         if not self.reached:
             return (
-                f"no confidence reaches the wanted precision of {self.target:.1%} on {self.photos} validation photos:"
+                f"no threshold reaches the target precision of {self.target:.1%} on {self.photos} validation photos:"
                 " every prediction is marked for review; lower --precision or train a better model"
             )
-        told = f"{self.precision or 0:.1%} of them right on {self.photos} validation photos; wanted {self.target:.1%}"
+        told = f"{self.precision or 0:.1%} of them correct on {self.photos} validation photos; target {self.target:.1%}"
         if self.accepted == 1.0:
             return (
-                f"every validation photo may be accepted ({told}); what is less sure than any of them, under"
-                f" {self.value:g}, is marked for review"
+                f"every validation photo is accepted without review ({told}); predictions below {self.value:g}, less"
+                " confident than any of those, are marked for review"
             )
-        return f"from confidence {self.value:g} on, {self.accepted:.1%} of photos are accepted without review ({told})"
-
-    def to_document(self) -> dict[str, Any]:
-        return {**asdict(self), "statement": self.statement}
+        return f"at confidence {self.value:g} or more, {self.accepted:.1%} of photos need no review ({told})"
 
 
 def choose_threshold(confidence: ArrayLike, right: ArrayLike, target: float = DEFAULT_PRECISION) -> ReviewThreshold:

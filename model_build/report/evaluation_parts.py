@@ -13,6 +13,7 @@ from classifier.errors import ImageRejected
 from classifier.imaging import ResizePolicy, decode
 from model_build.conversion.tournament import LEAST_AGREEMENT, MOST_MOVED, SAME_LATENCY
 from model_build.data.dataset import Photo
+from model_build.evaluation.gate import Evidence
 from model_build.html import quality_charts
 from model_build.html.elements import Html, badge, element, figure, join, picture, table, text
 from model_build.metrics.answers import Mistake, Quality
@@ -66,47 +67,45 @@ def evaluation_parts(manifest: Manifest, evidence: RunEvidence) -> list[Html]:
         told = "The wrong answers that were surest of themselves. A label may be wrong here instead of the model."
         parts += [element("h3", "Worst mistakes"), element("p", told), evidence.mistakes]
     else:
-        parts.append(element("p", "There are no mistakes to show: every test photo is classified rightly."))
+        parts.append(element("p", "There are no mistakes to show: every test photo is classified correctly."))
     return parts
 
 
-def tournament_parts(manifest: Manifest) -> list[Html]:
+def tournament_parts(measured: Evidence) -> list[Html]:
     """The table of formats, from the manifest alone."""
-    candidates = manifest.metrics.get("candidates", [])
-    if not candidates:
+    if not measured.candidates:
         return []
-    tolerance = manifest.metrics.get("tolerance", 0.0)
-    rows = []
-    for one in candidates:
-        served = one["quantization"] == manifest.metrics.get("quantization")
+    rows: list[tuple[object, ...]] = []
+    for one in measured.candidates:
+        served = one.quantization == measured.quantization
         name = (
-            join([Html(one["quantization"]), Html(" "), badge("this bundle", "good")])
+            join([element("span", one.quantization), Html(" "), badge("this bundle", "good")])
             if served
-            else one["quantization"]
+            else one.quantization
         )
-        if one.get("failure"):
-            rows.append((name, *["-"] * 7, one["failure"]))
+        if one.failure:
+            rows.append((name, *["-"] * 7, one.failure))
             continue
         rows.append(
             (
                 name,
-                f"{one['validation_accuracy']:.1%}",
-                f"{one['agreement']:.1%}",
-                f"{one['moved']:.4f}",
-                f"{one['accuracy']:.1%}",
-                f"{one['latency_ms']['median_ms']:.2f}",
-                f"{one['latency_ms']['p90_ms']:.2f}",
-                f"{one['size_bytes'] / 1024:,.0f}",
-                one["reason"],
+                f"{one.validation_accuracy:.1%}",
+                f"{one.agreement:.1%}",
+                f"{one.moved:.4f}",
+                f"{one.accuracy:.1%}",
+                f"{one.latency_ms['median_ms']:.2f}",
+                f"{one.latency_ms['p90_ms']:.2f}",
+                f"{one.size_bytes / 1024:,.0f}",
+                one.reason,
             )
         )
     head = ("format", "validation", "agrees", "moved", "test", "median, ms", "p90, ms", "KB", "why")
     told = (
-        f"The cheapest format wins that loses at most {tolerance * 100:g} points of float32's validation accuracy,"
-        f" agrees with float32 on at least {LEAST_AGREEMENT:.0%} of the validation photos and moves their probabilities"
-        f" by at most {MOST_MOVED:g} (mean total variation distance; both need no labels and are steadier than accuracy"
-        f" on few photos). Cost is latency in the interpreter that serves; within {SAME_LATENCY - 1:.0%} of the"
-        " fastest, size. The test photos are measured for the reader and decide nothing."
+        f"The cheapest format wins that loses at most {measured.tolerance * 100:g} points of float32's validation"
+        f" accuracy, agrees with float32 on at least {LEAST_AGREEMENT:.0%} of the validation photos and moves their"
+        f" probabilities by at most {MOST_MOVED:g} (mean total variation distance; both need no labels and are steadier"
+        " than accuracy on few photos). Cost is latency in the interpreter that serves; within"
+        f" {SAME_LATENCY - 1:.0%} of the fastest, size. The test photos are measured for the reader and decide nothing."
     )
     return [element("h2", "Formats measured"), table(head, rows, words=(0, 8)), element("p", told, "small")]
 

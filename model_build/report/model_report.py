@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from classifier.bundle import Manifest
-from model_build.evaluation.gate import Check, Verdict
+from model_build.evaluation.gate import Check, Evidence, Verdict, by_recall
 from model_build.html import quality_charts
 from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles
+from model_build.metrics.answers import Measured
 from model_build.report.evaluation_parts import MISTAKES_STYLE, RunEvidence, evaluation_parts, tournament_parts
 from model_build.report.training_parts import data_parts, training_parts
 
@@ -43,86 +44,81 @@ def render_report(manifest: Manifest, evidence: RunEvidence | None = None) -> st
         manifest: complete but for the files that are not the model.
         evidence: of the run it was made from; None for an imported model.
     """
-    verdict = Verdict.from_document(manifest.metrics.get("gate", {}))
-    measured = "test" in manifest.metrics
+    measured = Evidence.of(manifest)
+    verdict, test = measured.gate, measured.test
     parts: list[str] = [
         element("h1", manifest.name),
         element("p", f"version {manifest.version}, made {manifest.created_at}", "muted"),
-        _verdict(manifest, verdict, measured),
+        _verdict(verdict, test),
     ]
-    if measured:
-        parts += [_figures(manifest), *_warnings(manifest, evidence)]
+    if test:
+        parts += [_figures(manifest, measured, test), *_warnings(measured, test, evidence)]
         parts += [element("h2", "Gate"), _checks(verdict.checks)]
-    parts += [element("h2", "Model card"), _card(manifest)]
+    parts += [element("h2", "Model card"), _card(manifest, measured)]
     if evidence is not None:
         parts += [element("h2", "Evaluation"), *evaluation_parts(manifest, evidence)]
-    parts += tournament_parts(manifest)
+    parts += tournament_parts(measured)
     if evidence is not None:
         parts += [*data_parts(evidence.run), *training_parts(evidence.run)]
     parts += [element("h2", "Technical facts"), facts(_model_facts(manifest)), *_details(manifest)]
     return page(f"{manifest.name} {manifest.version}", parts, style=_STYLE)
 
 
-def _verdict(manifest: Manifest, verdict: Verdict, measured: bool) -> Html:
-    if not measured:
+def _verdict(verdict: Verdict, test: Measured | None) -> Html:
+    if test is None:
         return _box(
             "fix",
             "No accuracy is known: do not deploy it before it has been measured.",
             "The model was imported, not trained here. Measure it with bucketlens model evaluate BUNDLE DATA on"
             " labelled photos before you rely on it.",
         )
-    test = manifest.metrics["test"]
-    low, high = test["interval_95"]
+    low, high = test.interval_95
     told = (
-        f"{test['correct']} of {test['images']} test photos, which took no part in training, are classified rightly"
-        f" ({test['accuracy']:.1%}; the true accuracy is between {low:.1%} and {high:.1%} with 95 % confidence),"
-        " measured with the very file of this bundle, in the interpreter and through the image decoding that serve."
+        f"{test.correct} of {test.images} test photos, which took no part in training, are classified correctly"
+        f" ({test.accuracy:.1%}; the true accuracy is between {low:.1%} and {high:.1%} with 95 % confidence),"
+        " measured with this bundle's model file, in the interpreter and through the image decoding that serve."
     )
     if verdict.failed:
         reasons = "; ".join(f"{_TITLES.get(check.name, check.name)}: {check.detail}" for check in verdict.failed)
         return _box("stop", f"Do not deploy, because {reasons}.", told)
-    return _box("good", "Deploy: every check that could be made here is passed.", told)
+    return _box("good", "Deploy: it passes every check that could be made here.", told)
 
 
 def _box(kind: str, head: str, body: str) -> Html:
     return element("div", join([element("p", element("strong", head)), element("p", body)]), f"verdict {kind}")
 
 
-def _figures(manifest: Manifest) -> Html:
-    metrics = manifest.metrics
-    test, review = metrics["test"], metrics.get("review", {})
-    low, high = test["interval_95"]
+def _figures(manifest: Manifest, measured: Evidence, test: Measured) -> Html:
+    latency, review = measured.latency_ms, measured.review
+    low, high = test.interval_95
     rows: list[tuple[object, object]] = [
-        (f"{test['accuracy']:.1%}", f"test accuracy (95 %: {low:.1%} to {high:.1%})"),
-        (
-            f"{metrics['latency_ms']['median_ms']:.2f} ms",
-            f"a photo, 90 % under {metrics['latency_ms']['p90_ms']:.2f} ms",
-        ),
-        (_size(manifest.model.size_bytes), f"model file, {metrics['quantization']}"),
+        (f"{test.accuracy:.1%}", f"test accuracy (95 %: {low:.1%} to {high:.1%})"),
+        *([(f"{latency.median_ms:.2f} ms", f"per photo, 90 % under {latency.p90_ms:.2f} ms")] if latency else []),
+        (_size(manifest.model.size_bytes), f"model file, {measured.quantization}"),
     ]
-    if "ece" in test:
-        rows.append((f"{test['ece']:.3f}", f"calibration error (ECE; {test['ece_before']:.3f} before scaling)"))
-    if review.get("test_accepted") is not None:
-        right = review.get("test_precision")
-        told = f", {right:.1%} of them right" if right is not None else ""
-        rows.append((f"{review['test_accepted']:.0%}", f"of test photos need no review{told}"))
+    if test.ece is not None:
+        before = "" if test.ece_before is None else f"; {test.ece_before:.3f} before scaling"
+        rows.append((f"{test.ece:.3f}", f"calibration error (ECE{before})"))
+    if review is not None and review.test_accepted is not None:
+        right = review.test_precision
+        told = f", {right:.1%} of them correct" if right is not None else ""
+        rows.append((f"{review.test_accepted:.0%}", f"of test photos need no review{told}"))
     return tiles(rows)
 
 
-def _warnings(manifest: Manifest, evidence: RunEvidence | None) -> list[Html]:
+def _warnings(measured: Evidence, test: Measured, evidence: RunEvidence | None) -> list[Html]:
     """What does not stop a deployment but belongs into the decision."""
-    test, review = manifest.metrics["test"], manifest.metrics.get("review", {})
-    low, high = test["interval_95"]
+    low, high = test.interval_95
     lines = []
     if high - low > _WIDE:
         lines.append(
-            f"The test set is small: {test['images']} photos leave the true accuracy open over {(high - low) * 100:.0f}"
-            " points. More test photos make it narrower."
+            f"The test set is small: with {test.images} photos the 95 % interval spans {(high - low) * 100:.0f} points."
+            " More test photos make it narrower."
         )
-    if test.get("ece", 0.0) > _UNCALIBRATED:
-        lines.append(f"Confidences are off by {test['ece']:.1%} on average: compare them, do not count on them.")
-    if review and not review["reached"]:
-        lines.append(f"Review threshold: {review['statement']}.")
+    if (test.ece or 0.0) > _UNCALIBRATED:
+        lines.append(f"Confidences are off by {test.ece:.1%} on average: use them to rank, not as probabilities.")
+    if measured.review and not measured.review.reached:
+        lines.append(f"Review threshold: {measured.review.statement}.")
     if evidence is not None:
         lines += evidence.warnings()
     return [element("h2", "Consider"), _list(lines)] if lines else []
@@ -133,7 +129,7 @@ def _checks(checks: Iterable[Check]) -> Html:
     return table(("check", "verdict", "why"), rows, words=(0, 1, 2))
 
 
-def _card(manifest: Manifest) -> Html:
+def _card(manifest: Manifest, measured: Evidence) -> Html:
     """After Mitchell et al., "Model Cards for Model Reporting" (2019)."""
     labels = manifest.labels
     shown = ", ".join(labels[:12]) + (f" and {len(labels) - 12} more" if len(labels) > 12 else "")
@@ -151,29 +147,25 @@ def _card(manifest: Manifest) -> Html:
     if trained:
         counts = ", ".join(f"{count:,} {name}" for name, count in splits.items())
         rows.append(("Made from", f"{trained.get('backbone', 'a network')}, trained here; photos: {counts}"))
-    review = manifest.metrics.get("review")
-    threshold = review["statement"] if review else f"predictions under {manifest.review_threshold:g} are marked"
+    review = measured.review
+    threshold = review.statement if review else f"predictions below {manifest.review_threshold:g} are marked"
     rows += [
-        ("Confidence", _confidence(manifest)),
+        ("Confidence", _confidence(manifest, measured.test)),
         ("Review", f"{threshold[0].upper()}{threshold[1:]}."),
     ]
-    test = manifest.metrics.get("test", {})
-    known = {label: one for label, one in test.get("classes", {}).items() if one["recall"] is not None}
-    missed = [label for label in known if known[label]["recall"] < 1]
-    weakest = sorted(missed, key=lambda label: (known[label]["recall"], label))[:3]
+    weakest = [one for one in by_recall(measured.test) if one[0] < 1][:3]
     if weakest:
-        told = ", ".join(f"{label} ({known[label]['recall']:.0%} of {known[label]['support']})" for label in weakest)
+        told = ", ".join(f"{label} ({recall:.0%} of {support})" for recall, label, support in weakest)
         rows.append(("Weakest classes", f"By recall on the test photos: {told}."))
     return facts(rows)
 
 
-def _confidence(manifest: Manifest) -> str:
-    test = manifest.metrics.get("test", {})
-    if "ece" not in test:
-        return "Not calibrated: read it as an order, not as a probability."
+def _confidence(manifest: Manifest, test: Measured | None) -> str:
+    if test is None or test.ece is None:
+        return "Not calibrated: use it to rank predictions, not as a probability."
     return (
         f"A probability, calibrated by temperature {manifest.output.temperature:.3g} fitted on the validation photos;"
-        f" on the test photos it is off by {test['ece']:.1%} on average (expected calibration error, 15 bins)."
+        f" on the test photos it is off by {test.ece:.1%} on average (expected calibration error, 15 bins)."
     )
 
 

@@ -19,7 +19,7 @@ from bucketlens.local.rie import find_emulator
 from bucketlens.local.shell import variables
 from bucketlens.local.stack import LocalStack
 from classifier.errors import UserError
-from model_build.bundles.publish import publish
+from model_build.bundles.publish import publish_bundle
 from tests.conftest import ROOT
 from tests.support.bundles import FIXTURES
 
@@ -81,7 +81,7 @@ def running_application(folder: Path, **options: Any) -> Iterator[Application]:
             "HOME": str(folder),
             **variables(stack.endpoint_url),
         }
-        publish(FIXTURES / "bundle", stack.deployment.outputs["ModelUri"], stack.aws.s3)
+        publish_bundle(FIXTURES / "bundle", stack.deployment.outputs["ModelUri"], stack.aws.s3)
         yield Application(stack, environment)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bucketlens.cli.main import main
-from classifier.loader import open_local_bundle
+from model_build.evaluation.opening import open_bundle
 from model_build.sagemaker.requests import METRICS, OBJECTIVE, check_request
 from model_build.sagemaker.submitting import TRAIN, TUNE, build
 from model_build.training.run import Run
@@ -60,7 +60,7 @@ def test_a_training_job_leaves_a_run_and_a_proven_bundle(container: dict[str, st
     base = Path(container["SAGEMAKER_BASE_DIR"])
     run = Run.open(base / "model/run")
     assert (run.config.epochs, run.config.seed, run.record.images["test"]) == (1, 5, 12)
-    manifest, _ = open_local_bundle(base / "model/bundle")
+    manifest = open_bundle(base / "model/bundle").manifest
     assert manifest.labels == ("blue", "green", "red")
     accuracies = re.findall(METRICS[OBJECTIVE], done.stdout)
     assert len(accuracies) == 2  # of the epoch, and of the weights that were kept

@@ -13,14 +13,13 @@ import pytest
 from classifier.bundle import GOLDEN_NAME, GoldenSet, Quantization
 from classifier.errors import ModelIncompatibleError, UserError
 from classifier.imaging import decode
-from classifier.loader import open_local_bundle
 from classifier.model import Model, inspect
-from model_build.bundles.bundling import prove
 from model_build.bundles.packaging import package
 from model_build.choices import QuantizationChoice
 from model_build.conversion.convert import Conversion, convert
 from model_build.data.sample_data import write_digits
 from model_build.evaluation.evaluating import evaluate
+from model_build.evaluation.opening import open_bundle
 from model_build.tflite.labels_metadata import read_labels
 from model_build.training.config import TrainingConfig
 from model_build.training.fitting import Epoch
@@ -102,7 +101,7 @@ def test_formats_shrink_as_their_names_say(run: Run) -> None:
 
 
 def test_confidences_are_calibrated(run: Run, bundle: Path) -> None:
-    manifest, _ = open_local_bundle(bundle)
+    manifest = open_bundle(bundle).manifest
     assert manifest.output.temperature == Conversion.read(run).of(manifest.metrics["quantization"]).temperature
     assert manifest.metrics["test"]["ece"] <= 0.05
     assert manifest.metrics["review"]["reached"] is True
@@ -124,7 +123,7 @@ def test_tensors_are_the_same_bytes_on_every_path(run: Run, bundle: Path) -> Non
     """Evaluation, int8 calibration, golden test and function: one photo, one tensor."""
     photos = run.split().photos["test"][:20]
     calibration = run.tensors(photos).images
-    manifest, model_path = open_local_bundle(bundle)
+    manifest = open_bundle(bundle).manifest
     spec = manifest.input
     served = [
         decode(one.path.read_bytes(), height=spec.height, width=spec.width, policy=manifest.resize) for one in photos
@@ -132,7 +131,7 @@ def test_tensors_are_the_same_bytes_on_every_path(run: Run, bundle: Path) -> Non
     assert [tensor.tobytes() for tensor in calibration] == [image.tensor.tobytes() for image in served]
     golden = GoldenSet.from_bytes((bundle / GOLDEN_NAME).read_bytes())
     originals = {one.path.read_bytes(): one for one in run.split().photos["test"]}
-    model = Model.load(model_path, manifest)
+    model = Model.load(bundle / "model.tflite", manifest)
     for one in golden.photos:
         original = originals[(bundle / one.file).read_bytes()]
         tensor = run.tensors((original,)).images[0]
@@ -211,7 +210,7 @@ def test_unreadable_files_are_left_out_and_recorded(small: Path, tmp_path: Path)
 
 
 def test_the_bundle_proves_itself_and_a_changed_one_does_not(bundle: Path, tmp_path: Path) -> None:
-    manifest = prove(bundle)
+    manifest = open_bundle(bundle).prove().manifest
     assert manifest.name == "digits"
     assert manifest.metrics["test"]["accuracy"] >= 0.97
     assert manifest.dataset["images"] == 1797
@@ -288,4 +287,4 @@ def test_photos_that_have_moved_are_asked_for(run: Run, digits: Path, tmp_path: 
     with pytest.raises(UserError, match="say where they are with --data"):
         package(Run.open(moved), tmp_path / "bundle")
     package(Run.open(moved), tmp_path / "bundle", data=digits)
-    assert prove(tmp_path / "bundle").name == "run"
+    assert open_bundle(tmp_path / "bundle").prove().manifest.name == "run"

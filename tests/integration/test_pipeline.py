@@ -10,26 +10,27 @@ import pytest
 
 from classifier.errors import ConfigError, StorageThrottled
 from classifier.events import ImageRef
-from classifier.model import Model
+from classifier.imaging import Limits
 from classifier.pipeline import Deadline, Outcome, Pipeline, Status
+from classifier.pool import WorkerPool
 from classifier.settings import Settings
 from classifier.store import Store
 from tests.conftest import BUCKET, TABLE, Aws
-from tests.support.bundles import manifest_for, model_bytes
 from tests.support.clients import Interposed, client_error
 from tests.support.images import encoded, picture, png
+from tests.support.pools import start_pool
 
 ENVIRONMENT = {"MODEL_URI": f"s3://{BUCKET}/models/", "TABLE_NAME": TABLE}
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return Model.load(model_bytes("uint8_quantized"), manifest_for())
+def model() -> WorkerPool:
+    return start_pool()
 
 
 def run(
     aws: Aws,
-    model: Model,
+    model: WorkerPool,
     images: list[ImageRef],
     *,
     s3: Any = None,
@@ -50,7 +51,8 @@ def statuses(outcomes: list[Outcome]) -> list[str]:
     return [str(outcome.status) for outcome in outcomes]
 
 
-def test_a_bad_image_never_fails_its_neighbours(aws: Aws, model: Model) -> None:
+def test_a_bad_image_never_fails_its_neighbours(aws: Aws) -> None:
+    model = start_pool(limits=Limits(max_pixels=10_000))
     aws.put("incoming/red.png", png("red"))
     aws.put("incoming/broken.png", png("red")[:100])
     aws.put("incoming/empty.png", b"")
@@ -59,9 +61,7 @@ def test_a_bad_image_never_fails_its_neighbours(aws: Aws, model: Model) -> None:
     aws.put("incoming/wide.png", encoded(picture("blue", (101, 100))))
     aws.put("incoming/deep/blue.png", png("blue"))
     names = ["red.png", "broken.png", "empty.png", "notes.txt", "big.png", "wide.png", "gone.png", "deep/blue.png"]
-    outcomes = run(
-        aws, model, [ref(name) for name in names], MAX_IMAGE_PIXELS="10000", MAX_IMAGE_BYTES="60000", TOP_K="2"
-    )
+    outcomes = run(aws, model, [ref(name) for name in names], MAX_IMAGE_BYTES="60000", TOP_K="2")
     assert statuses(outcomes) == ["classified", *["rejected"] * 6, "classified"]
     codes = [outcome.result.error.code for outcome in outcomes if outcome.result and outcome.result.error]
     assert codes == [
@@ -82,7 +82,7 @@ def test_a_bad_image_never_fails_its_neighbours(aws: Aws, model: Model) -> None:
     assert large["image"]["size_bytes"] > 60000
 
 
-def test_a_transient_failure_is_of_one_image_and_leaves_no_result(aws: Aws, model: Model) -> None:
+def test_a_transient_failure_is_of_one_image_and_leaves_no_result(aws: Aws, model: WorkerPool) -> None:
     for name in ("a.png", "b.png", "c.png"):
         aws.put(f"incoming/{name}", png("green"))
 
@@ -98,7 +98,7 @@ def test_a_transient_failure_is_of_one_image_and_leaves_no_result(aws: Aws, mode
     assert aws.keys() == ["predictions/a.png.json", "predictions/c.png.json"]
 
 
-def test_nothing_is_taken_after_the_deadline(aws: Aws, model: Model) -> None:
+def test_nothing_is_taken_after_the_deadline(aws: Aws, model: WorkerPool) -> None:
     times = iter([100.0] * 4 + [4.0] * 100)
     for index in range(20):
         aws.put(f"incoming/{index}.png", png("red"))
@@ -129,7 +129,7 @@ def test_the_reserve_grows_with_the_slowest_image_and_never_eats_the_budget(
     assert deadline.has_room() is room
 
 
-def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, model: Model) -> None:
+def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     reads: list[str] = []
     counting = Interposed(aws.s3, "get_object", lambda arguments: reads.append(arguments["Key"]))
@@ -141,7 +141,7 @@ def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, 
     assert aws.item("incoming/a.png")["sequencer"] == {"S": "0C"}  # type: ignore[index]
 
 
-def test_events_of_one_image_fail_together(aws: Aws, model: Model) -> None:
+def test_events_of_one_image_fail_together(aws: Aws, model: WorkerPool) -> None:
     def fail(_: dict[str, Any]) -> None:
         raise client_error("InternalError", 500)
 
@@ -150,7 +150,7 @@ def test_events_of_one_image_fail_together(aws: Aws, model: Model) -> None:
     assert statuses(outcomes) == ["failed", "failed"]
 
 
-def test_review_threshold_of_the_environment_comes_before_the_manifests(aws: Aws, model: Model) -> None:
+def test_review_threshold_of_the_environment_comes_before_the_manifests(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     (plain,) = run(aws, model, [ref("a.png", "0A")])
     (strict,) = run(aws, model, [ref("a.png", "0B")], REVIEW_THRESHOLD="0.999")
@@ -160,7 +160,7 @@ def test_review_threshold_of_the_environment_comes_before_the_manifests(aws: Aws
     assert aws.item("incoming/a.png")["attention"] == {"S": "review"}  # type: ignore[index]
 
 
-def test_another_output_bucket(aws: Aws, model: Model) -> None:
+def test_another_output_bucket(aws: Aws, model: WorkerPool) -> None:
     aws.s3.create_bucket(Bucket="results")
     aws.put("incoming/a.png", png("red"))
     run(aws, model, [ref("a.png")], OUTPUT_BUCKET="results", OUTPUT_PREFIX="")
@@ -168,7 +168,7 @@ def test_another_output_bucket(aws: Aws, model: Model) -> None:
     assert aws.item("incoming/a.png")["output_uri"] == {"S": "s3://results/a.png.json"}  # type: ignore[index]
 
 
-def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: Model) -> None:
+def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     with pytest.raises(ConfigError, match="inside the input"):
         run(aws, model, [ref("a.png")], OUTPUT_BUCKET=BUCKET, OUTPUT_PREFIX="incoming/out/")
@@ -176,7 +176,7 @@ def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: Mo
     assert aws.keys("incoming/") == ["incoming/a.png"]
 
 
-def test_json_lines_hold_a_batch_in_one_object(aws: Aws, model: Model) -> None:
+def test_json_lines_hold_a_batch_in_one_object(aws: Aws, model: WorkerPool) -> None:
     for name in ("a.png", "b.png"):
         aws.put(f"incoming/{name}", png("green"))
     aws.put("incoming/c.txt", b"text")
@@ -193,7 +193,7 @@ def test_json_lines_hold_a_batch_in_one_object(aws: Aws, model: Model) -> None:
     assert aws.keys() == [key]
 
 
-def test_json_lines_that_could_not_be_written_are_written_by_the_redelivery(aws: Aws, model: Model) -> None:
+def test_json_lines_that_could_not_be_written_are_written_by_the_redelivery(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("green"))
 
     def fail(_: dict[str, Any]) -> None:

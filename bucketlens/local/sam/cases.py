@@ -13,8 +13,7 @@ from classifier.bundle import Manifest
 from classifier.errors import ImageRejected, UserError
 from classifier.events import Batch, parse
 from classifier.imaging import decode
-from classifier.loader import open_local_bundle
-from classifier.model import Model
+from model_build.evaluation.opening import open_bundle
 
 INPUT_PREFIX = "incoming/"
 
@@ -64,9 +63,9 @@ class Oracle:
     """
 
     def __init__(self, bundle: Path) -> None:
-        manifest, model_path = open_local_bundle(bundle)
-        self.manifest: Manifest = manifest
-        self._model = Model.load(model_path, manifest)
+        opened = open_bundle(bundle)
+        self.manifest: Manifest = opened.manifest
+        self._model = opened.model
 
     def expect(self, bucket: str, key: str, source: Path | None) -> Expected:
         if source is None:

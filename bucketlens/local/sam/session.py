@@ -34,7 +34,7 @@ from bucketlens.local.sam.verdict import Records, lines_of, problems_of
 from bucketlens.local.stack import LocalStack
 from classifier.errors import BucketlensError
 from classifier.settings import Settings
-from model_build.bundles.publish import publish
+from model_build.bundles.publish import publish_bundle
 
 _VARIABLES = CHECKOUT / "events" / "env.local.json"
 
@@ -112,7 +112,7 @@ def _sample_events() -> list[Path]:
 
 
 def _publish(stack: LocalStack, settings: Settings, bundle: Path, console: Console) -> Records:
-    publish(bundle, str(settings.model_uri), stack.aws.s3)
+    publish_bundle(bundle, str(settings.model_uri), stack.aws.s3)
     console.print(f"Published {bundle.name} to {settings.model_uri}", highlight=False)
     return Records(stack.aws.s3, stack.aws.dynamodb, settings.table_name, settings.output_prefix)
 

@@ -77,5 +77,5 @@ def test_changes_and_checks_are_shown_as_they_are() -> None:
     shown = text(difference_table(Difference("one", "two", 1, (change,), 0, 0, ())))
     assert "[a]/1.png" in shown
     assert "0.900" in shown
-    lines = gate_lines(Verdict((Check("recall", False, "low"), Check("live", None, "nothing is live"))).to_document())
-    assert lines == ["gate: recall FAILED: low", "gate: live not judged: nothing is live"]
+    lines = gate_lines(Verdict((Check("recall", False, "low"), Check("live", None, "nothing is live"))))
+    assert lines == ["gate: recall failed: low", "gate: live not judged: nothing is live"]

@@ -10,8 +10,7 @@ import pytest
 from classifier.bundle import GOLDEN_NAME, GoldenSet, Quantization, Scaling
 from classifier.errors import BucketlensError, ModelIncompatibleError, UserError
 from classifier.imaging import decode
-from classifier.loader import open_local_bundle
-from classifier.model import Model, ModelFacts, inspect
+from classifier.model import ModelFacts, inspect
 from model_build.bundles.importing import (
     ImportRequest,
     check_labels,
@@ -21,6 +20,7 @@ from model_build.bundles.importing import (
     read_labels,
 )
 from model_build.choices import OutputChoice, ScalingChoice
+from model_build.evaluation.opening import open_bundle
 from model_build.tflite.inspecting import is_tflite, metadata_scaling, scales_itself
 from tests.unit.model_build.photos import COLOURS, FIXTURES, photo
 
@@ -57,9 +57,9 @@ def test_every_kind_of_model_is_imported_as_it_is(variant: str, tmp_path: Path, 
     assert manifest.version.startswith("20261120T101500Z-")
     assert manifest.name == variant
     assert manifest.output.kind == VARIANTS[variant]
-    opened, path = open_local_bundle(out)
-    assert opened == manifest
-    model = Model.load(path, opened)
+    opened = open_bundle(out)
+    assert opened.manifest == manifest
+    model = opened.model
     for label, colour in COLOURS.items():
         answer = model.predict(decode(photo(colour, seed=5), height=32, width=32).tensor)
         assert manifest.labels[int(answer.argmax())] == label

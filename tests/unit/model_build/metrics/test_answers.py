@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ def test_top_k_and_the_surest_mistakes() -> None:
     assert found.scores.accuracy == 0.25
     assert found.top_k == {2: 1.0}
     assert [(one.row, one.truth, one.predicted) for one in found.worst] == [(2, "b", "a"), (1, "c", "b"), (3, "a", "c")]
-    assert "confusion" not in found.summary()
+    assert "confusion" not in asdict(found.measured())
     assert found.to_document()["confusion"] == [[1, 0, 1], [1, 0, 0], [0, 1, 0]]
 
 

@@ -37,7 +37,7 @@ def test_no_lower_threshold_would_do(rows: list[tuple[float, bool]], target: flo
 def test_an_unreachable_precision_is_said() -> None:
     found = choose_threshold(np.linspace(0.5, 1, 40), np.arange(40) % 2 == 0, 0.9)
     assert (found.value, found.reached, found.accepted) == (1.0, False, 0.0)
-    assert "no confidence reaches the wanted precision of 90.0% on 40 validation photos" in found.statement
+    assert "no threshold reaches the target precision of 90.0% on 40 validation photos" in found.statement
 
 
 def test_few_sure_photos_are_no_precision() -> None:
@@ -49,9 +49,9 @@ def test_few_sure_photos_are_no_precision() -> None:
 def test_statements_tell_what_happens() -> None:
     confidence = np.linspace(0.3, 0.99, 100)
     some = choose_threshold(confidence, confidence > 0.6, 0.95)
-    assert "from confidence 0.5" in some.statement
+    assert "at confidence 0.5" in some.statement
     everything = choose_threshold(confidence, np.ones(100, bool), 0.95)
     assert everything.value == 0.3
-    assert "every validation photo may be accepted" in everything.statement
+    assert "every validation photo is accepted without review" in everything.statement
     by_hand = given_threshold(0.7, confidence, confidence > 0.6, 0.95)
     assert by_hand.statement.startswith("set by hand to 0.7: 42.0% of 100 validation photos need no review, 100.0% of")
