@@ -58,7 +58,7 @@ _TIFF_INTEGERS = {3: "H", 4: "I", 16: "Q"}
 _TIFF_SIZES = _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 323
 
 
-def check_structure(data: bytes, format_name: str, max_pixels: int) -> None:
+def check_structure(data: bytes, format_name: str, max_pixels: int) -> int:
     """Refuse a file whose structure asks for more work or memory than a picture of its size can need.
 
     Args:
@@ -66,15 +66,19 @@ def check_structure(data: bytes, format_name: str, max_pixels: int) -> None:
         format_name: as :func:`classifier.imaging.sniff` names it.
         max_pixels: of one picture.
 
+    Returns:
+        Pixels that memory is allocated for while the file is opened, 0 where that comes later.
+
     Raises:
         ImageTooCostly, TooManyPixels
     """
     check = _CHECKS.get(format_name)
-    if check is not None:
-        try:
-            check(data, max_pixels)
-        except (IndexError, OverflowError, struct.error):  # it ends early, or points beyond its end
-            return
+    if check is None:
+        return 0
+    try:
+        return check(data, max_pixels) or 0
+    except (IndexError, OverflowError, struct.error):  # it ends early, or points beyond its end
+        return 0
 
 
 def _at_most(limit: int, actual: int, what: str) -> None:
@@ -143,7 +147,7 @@ def _bmp(data: bytes, _: int) -> None:
         _at_most(_BMP_RUN_LENGTH_PIXELS, abs(width * height), "run-length encoded pixels")
 
 
-def _webp(data: bytes, max_pixels: int) -> None:
+def _webp(data: bytes, max_pixels: int) -> int:
     # libwebp allocates the canvas as it opens the file (RFC 9649, sections 2.5 to 2.7).
     chunk = data[12:16]
     if chunk == b"VP8X":
@@ -155,6 +159,7 @@ def _webp(data: bytes, max_pixels: int) -> None:
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
     check_pixels(width, height, max_pixels)
+    return width * height
 
 
 def _tiff(data: bytes, _: int) -> None:
@@ -222,7 +227,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise TooManyPixels(f"{width} x {height}: no side may be longer than {MAX_SIDE:,} pixels")
 
 
-_CHECKS: dict[str, Callable[[bytes, int], None]] = {
+_CHECKS: dict[str, Callable[[bytes, int], int | None]] = {
     "JPEG": _jpeg,
     "PNG": _png,
     "GIF": _gif,

@@ -134,10 +134,9 @@ def decode(
         raise UnsupportedFormat(
             f"the content is none of {', '.join(SUPPORTED_FORMATS)} (it begins with {data[:8].hex(' ')})"
         )
-    check_structure(data, format_name, limits.max_pixels)
+    pixels = check_structure(data, format_name, limits.max_pixels)
     # Pillow refuses at twice this value, before it allocates, and up to that warns; exactly it is checked below.
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
-    pixels = 0
     try:
         with Image.open(io.BytesIO(data), formats=(format_name,)) as image:
             check_pixels(image.width, image.height, limits.max_pixels)
