@@ -3,73 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import multiprocessing
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+
+# The function's log lines are in the trace of a replay.
+os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-# The function logs every image; here only what the simulation says counts.
-os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
+from tests.soak.campaign import Totals, soak
+from tests.soak.product import start
+from tests.soak.simulation import run
 
-CHUNK = 100
 _SHOWN = 10
-
-
-@dataclass
-class Totals:
-    """What a number of schedules came to."""
-
-    schedules: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[int, str]] = field(default_factory=list)
-    """Seeds and what was violated first."""
-
-    def add(self, other: Totals) -> None:
-        self.schedules += other.schedules
-        self.counts += other.counts
-        self.failures += other.failures
-
-
-def play(first: int, count: int) -> Totals:
-    """The schedules of ``count`` seeds from ``first`` on."""
-    from tests.soak.product import start
-    from tests.soak.simulation import run
-
-    totals = Totals()
-    for seed in range(first, first + count):
-        report = run(seed, start)
-        totals.schedules += 1
-        totals.counts.update(report.counts)
-        if report.violations:
-            totals.failures.append((seed, report.violations[0]))
-    return totals
-
-
-def soak(first: int, seeds: int | None, seconds: float, jobs: int, *, keep_going: bool) -> Iterator[Totals]:
-    """Totals of one chunk of seeds after the other, from ``jobs`` processes."""
-    ends_at = time.monotonic() + seconds
-    starts = itertools.count(first, CHUNK) if seeds is None else range(first, first + seeds, CHUNK)
-    chunks = ((start, CHUNK if seeds is None else min(CHUNK, first + seeds - start)) for start in starts)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running: set[Future[Totals]] = {pool.submit(play, *chunk) for chunk in itertools.islice(chunks, jobs + 1)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            failed = False
-            for future in done:
-                totals = future.result()
-                failed |= bool(totals.failures)
-                yield totals
-                if time.monotonic() < ends_at and (keep_going or not failed):
-                    running |= {pool.submit(play, *chunk) for chunk in itertools.islice(chunks, 1)}
 
 
 def main(arguments: list[str]) -> int:
@@ -121,9 +69,6 @@ def _summarize(totals: Totals, seconds: float, console: Console) -> None:
 
 
 def _replay(seed: int, console: Console) -> int:
-    from tests.soak.product import start
-    from tests.soak.simulation import run
-
     report = run(seed, start, tracing=True)
     for line in (*report.trace, *(f"violated: {violation}" for violation in report.violations)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

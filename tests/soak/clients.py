@@ -264,8 +264,7 @@ class SqsClient(Client):
         self._queue = queue
 
     def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
-        if not 1 <= len(Entries) <= 10 or len({entry["Id"] for entry in Entries}) < len(Entries):
-            raise refused("AWS.SimpleQueueService.BatchEntryIdsNotDistinct", 400, "SendMessageBatch")
+        self._check(Entries)
 
         def effect() -> dict[str, Any]:
             answer: dict[str, Any] = {"Successful": [], "Failed": []}
@@ -281,6 +280,23 @@ class SqsClient(Client):
             return {name: entries for name, entries in answer.items() if entries}
 
         return dict(self._call("SendMessageBatch", f"{len(Entries)} messages", "queue", effect))
+
+    def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        self._check(Entries)
+
+        def effect() -> dict[str, Any]:
+            for entry in Entries:
+                self._queue.delete(entry["ReceiptHandle"].split("/")[0])
+            return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+        return dict(self._call("DeleteMessageBatch", f"{len(Entries)} messages", "queue", effect))
+
+    @staticmethod
+    def _check(entries: list[dict[str, Any]]) -> None:
+        if not 1 <= len(entries) <= 10:
+            raise refused("AWS.SimpleQueueService.TooManyEntriesInBatchRequest", 400, "Batch")
+        if len({entry["Id"] for entry in entries}) < len(entries):
+            raise refused("AWS.SimpleQueueService.BatchEntryIdsNotDistinct", 400, "Batch")
 
 
 class _Stream:

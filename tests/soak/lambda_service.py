@@ -126,6 +126,8 @@ class LambdaService:
         if len(world.invocations) > MOST_INVOCATIONS:
             raise Endless(f"more than {MOST_INVOCATIONS} invocations: the same work comes again and again")
         world.running[process] = invocation
+        if images and not world.published:
+            invocation.disturbed.append("no model yet")
         if world.random.random() < world.profile.kill_rate and world.scheduler.now < world.profile.faults_until:
             process.steps_left = world.random.randint(1, 60)
 
@@ -253,7 +255,7 @@ class EventSource:
 def _record(message: Message, receives: int) -> dict[str, Any]:
     return {
         "messageId": message.message_id,
-        "receiptHandle": f"receipt-{message.message_id}-{receives}",
+        "receiptHandle": f"{message.message_id}/{receives}",
         "body": message.body,
         "attributes": {
             "ApproximateReceiveCount": str(receives),

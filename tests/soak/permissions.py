@@ -21,6 +21,7 @@ ACTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("dynamodb", "PutItem"): ("dynamodb:PutItem",),
     ("dynamodb", "DeleteItem"): ("dynamodb:DeleteItem",),
     ("sqs", "SendMessageBatch"): ("sqs:SendMessage",),
+    ("sqs", "DeleteMessageBatch"): ("sqs:DeleteMessage",),
     # What Lambda does with the function's role: its event source, failed asynchronous events, logs.
     ("sqs", "ReceiveMessage"): ("sqs:ReceiveMessage",),
     ("sqs", "DeleteMessage"): ("sqs:DeleteMessage",),

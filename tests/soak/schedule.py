@@ -58,8 +58,9 @@ ODD_BODIES += (
 )
 
 # Bodies that are understood, and hold nothing to do.
+TEST_EVENT = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET})
 IDLE_BODIES = (
-    json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET}),
+    TEST_EVENT,
     json.dumps(
         {
             "Records": [
@@ -96,13 +97,15 @@ class Profile:
     """How often a notification comes up to ten minutes late, so that others overtake it."""
     asynchronous_rate: float
     """How often S3 invokes the function itself instead of sending a message."""
+    first_model_at: float
+    """When a model is first published: a stack is there before it."""
     slow_image: float
     """Seconds the slowest images take to decode and classify."""
 
     @property
     def calm(self) -> bool:
         """Whether nothing fails: then only hostile images and odd messages may end among the dead letters."""
-        return self.faults == FaultRates() and not self.kill_rate
+        return self.faults == FaultRates() and not self.kill_rate and not self.first_model_at
 
     @property
     def visibility(self) -> float:
@@ -139,6 +142,7 @@ class Profile:
             lost_delete_rate=some(0.02, 0.2),
             late_rate=some(0.1, 0.5),
             asynchronous_rate=some(0.1) if random.random() < 0.3 else 0.0,
+            first_model_at=random.uniform(10, 400) if random.random() < 0.05 else 0.0,
             slow_image=random.choice((0.1, 0.1, 1.0, 3.0)),
         )
 

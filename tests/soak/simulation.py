@@ -10,7 +10,7 @@ from functools import partial
 from tests.soak.invariants import check
 from tests.soak.lambda_service import Application, EventSource, LambdaService
 from tests.soak.model import publish
-from tests.soak.schedule import Action, Delete, Odd, Promote, Put, Request, draw_actions
+from tests.soak.schedule import TEST_EVENT, Action, Delete, Odd, Promote, Put, Request, draw_actions
 from tests.soak.scheduler import Process
 from tests.soak.world import Event, World
 
@@ -36,9 +36,11 @@ def run(seed: int, start: Callable[[World, Process], Application], *, tracing: b
     """
     world = World(seed, tracing=tracing)
     world.say(str(world.profile))
-    publish(world, "20261119T101500Z")
+    world.scheduler.call_at(world.profile.first_model_at, partial(publish, world, "20261119T101500Z"))
     service = LambdaService(world, lambda process: start(world, process))
     EventSource(world, service)
+    # S3 tests a notification when it is set up.
+    world.queue.send(TEST_EVENT, 0.0)
     outside = _Outside(world, service)
     actions = draw_actions(world.random, world.profile)
     for moment, action in actions:
