@@ -22,8 +22,8 @@ again. The same rule serves redelivered messages before the image is fetched, an
 
 **Deaths.** Before the item: nothing was done. Between item and document: the item is judged left behind once it is
 older than an invocation may be, or at once when Lambda itself repeats the request, which it does only with dead ones;
-the next delivery replaces exactly that item and goes on. Until then it is deferred, so two deliveries of one event never
-both write, and never leave two lines. After the document: duplicate.
+the next delivery replaces exactly that item and goes on. Until then it is deferred, so two deliveries of one event
+never both write, and never leave two lines. After the document: duplicate.
 
 **Lost answers.** The SDK sends again what was not answered, and may meet its own effect. A put refused by an item of
 the same attempt is won; what it replaced is then unknown, so the document goes the careful way. A PUT refused by a
