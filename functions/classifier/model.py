@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -57,6 +57,24 @@ class Prediction:
 
     label: str
     confidence: float
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What was seen in one image.
+
+    Attributes:
+        format: of the file, by Pillow's name.
+        width, height: pixels as a viewer shows it, after EXIF orientation.
+        top: the k best, best first.
+        timing_ms: of ``decode`` and ``predict``.
+    """
+
+    format: str
+    width: int
+    height: int
+    top: tuple[Prediction, ...]
+    timing_ms: Mapping[str, float]
 
 
 def interpreter_facts() -> InterpreterFacts:

@@ -31,6 +31,7 @@ class Settings:
         output_bucket: None writes next to the image, into its own bucket.
         review_threshold: None takes the manifest's.
         endpoint_url: None is AWS.
+        queue_url: the queue that feeds the function, for sending deferred messages again; None fails them instead.
         workers: images decoded and classified at the same time, one for each vCPU of the function's memory.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     golden_test: bool
     log_level: str
     endpoint_url: str | None
+    queue_url: str | None
     workers: int
 
     @classmethod
@@ -72,6 +74,7 @@ class Settings:
             golden_test=read.choice("GOLDEN_TEST", "false", ("true", "false")) == "true",
             log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
             endpoint_url=read.text("AWS_ENDPOINT_URL", "") or None,
+            queue_url=read.text("QUEUE_URL", "") or None,
             workers=max(1, read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0, low=0) // _MEGABYTES_PER_VCPU),
         )
         if settings.output_bucket is None and settings.output_prefix.startswith(settings.input_prefix):

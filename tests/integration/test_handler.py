@@ -20,9 +20,11 @@ from classifier.errors import (
     ModelIncompatibleError,
     ModelIntegrityError,
     ModelUnavailable,
+    OutOfTime,
     StorageUnavailable,
     UserError,
 )
+from classifier.imaging import Limits
 from classifier.loader import BundleLoader
 from classifier.serving import ServedModel
 from tests.conftest import BUCKET, ROOT, TABLE, Aws
@@ -176,19 +178,21 @@ def test_a_direct_s3_event_raises_after_the_other_images_are_done(aws: Aws, star
 
 def test_images_left_at_the_deadline_go_back(aws: Aws, start: Callable[..., Handler]) -> None:
     publish(aws.s3, BUCKET, bundle_files())
-    aws.put("incoming/a.png", png("red"))
+    for name in ("a", "b"):
+        aws.put(f"incoming/{name}.png", png("red"))
     handler = start()
 
     class Late(Context):
-        answers = iter([60_000, 1])
+        asked = False
 
         def get_remaining_time_in_millis(self) -> int:
-            return next(self.answers)
+            left, self.asked = (1 if self.asked else 60_000), True
+            return left
 
-    assert handler(sqs(notification("incoming/a.png")), Late()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
-    Late.answers = iter([60_000, 1])
-    with pytest.raises(StorageUnavailable, match="1 of 1 images did not fit before the deadline"):
-        handler(notification("incoming/a.png"), Late())
+    both = [notification("incoming/a.png"), notification("incoming/b.png")]
+    assert handler(sqs(*both), Late()) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    with pytest.raises(OutOfTime, match="1 of 2 images did not fit before the deadline"):
+        handler({"Records": [both[0]["Records"][0], both[1]["Records"][0]]}, Late())
 
 
 def test_skipped_and_unknown_direct_events(aws: Aws, start: Callable[..., Handler]) -> None:
@@ -242,7 +246,7 @@ def test_a_tampered_model_or_manifest_is_never_loaded(aws: Aws, tmp_path: Path) 
 
 def served(aws: Aws, cache: Path, clock: Callable[[], float], s3: Any = None, uri: str = "") -> ServedModel:
     loader = BundleLoader(ModelUri.parse(uri or f"s3://{BUCKET}/models/"), s3 or aws.s3, cache)
-    return ServedModel(loader, workers=1, golden_test=True, clock=clock)
+    return ServedModel(loader, workers=1, golden_test=True, clock=clock, limits=Limits())
 
 
 def test_a_cached_model_is_verified_and_not_fetched_again(aws: Aws, tmp_path: Path) -> None:

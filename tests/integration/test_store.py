@@ -14,7 +14,7 @@ from classifier.errors import ImageNotFound, StorageThrottled, StorageUnavailabl
 from classifier.events import ImageRef
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelFacts, Result
-from classifier.store import Output, Recorded, Store
+from classifier.store import Output, Recorded, Request, Store
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.support.clients import Interposed, client_error, once
 
@@ -31,24 +31,29 @@ def result(label: str, request_id: str, key: str = KEY) -> Result:
     return Result(
         image=ImageFacts(BUCKET, key),
         model=ModelFacts("m", "20261120T101500Z-5d313724", "0" * 64),
-        classified_at="2026-11-20T12:00:00.000Z",
+        classified_at=AT,
         request_id=request_id,
         top=(Prediction(label, 0.9),),
     )
 
 
-def output(made: Result, key: str = OUTPUT_KEY) -> Output:
-    return Output(BUCKET, key, made.to_line())
+OUTPUT = Output(BUCKET, OUTPUT_KEY)
+AT = "2026-11-20T12:00:00.000Z"
+LATER = "2026-11-20T12:10:00.000Z"
+"""When no attempt made at ``AT`` can still be running."""
 
 
 def store(aws: Aws, s3: Any = None, dynamodb: Any = None) -> Store:
     return Store(s3 or aws.s3, dynamodb or aws.dynamodb, TABLE)
 
 
-def record(into: Store, label: str, sequencer: str | None, request_id: str | None = None) -> Recorded:
+def record(
+    into: Store, label: str, sequencer: str | None, request_id: str | None = None, oldest_running: str = LATER
+) -> Recorded:
     made = result(label, request_id or f"request-{label}-{sequencer}")
-    seen = into.look(made.image_uri) if sequencer is None else None
-    return into.record(made, output(made), sequencer=sequencer, seen=seen)
+    seen = into.table.look(made.image_uri) if sequencer is None else None
+    request = Request(made.request_id, oldest_running)
+    return into.record(made, OUTPUT, sequencer=sequencer, seen=seen, request=request)
 
 
 def standing(aws: Aws, key: str = KEY, output_key: str = OUTPUT_KEY) -> tuple[str, str]:
@@ -75,10 +80,10 @@ def test_a_death_between_item_and_json_is_completed_by_the_redelivery(aws: Aws) 
     for sequencer, label in (("0A", "first"), ("0B", "second")):
         dying = store(aws, s3=Interposed(aws.s3, "put_object", once(die)))
         with pytest.raises(Died):
-            record(dying, label, sequencer, "died")
-        assert record(store(aws), label, sequencer, "redelivered") is Recorded.WON
+            record(dying, label, sequencer, f"died-{label}")
+        assert record(store(aws), label, sequencer, f"redelivered-{label}") is Recorded.WON
         assert standing(aws) == (label, label)
-        assert aws.item(KEY)["request_id"] == {"S": "redelivered"}  # type: ignore[index]
+        assert aws.item(KEY)["request_id"] == {"S": f"redelivered-{label}"}  # type: ignore[index]
 
 
 def test_a_slow_winner_never_overwrites_a_newer_ones_json(aws: Aws) -> None:
@@ -110,9 +115,10 @@ def test_a_request_without_sequencer_replaces_what_it_saw_and_only_that(aws: Aws
     assert aws.item(KEY)["sequencer"] == {"S": "0A"}  # type: ignore[index]
     assert record(s, "older event", "09") is Recorded.SUPERSEDED
     made = result("late request", "late")
-    before = s.look(made.image_uri)
+    before = s.table.look(made.image_uri)
     assert record(s, "newer event", "0B") is Recorded.WON
-    assert s.record(made, output(made), sequencer=None, seen=before) is Recorded.SUPERSEDED
+    late = s.record(made, OUTPUT, sequencer=None, seen=before, request=Request("late", LATER))
+    assert late is Recorded.SUPERSEDED
     assert standing(aws) == ("newer event", "newer event")
 
 
@@ -129,7 +135,13 @@ def test_any_history_of_deliveries_ends_with_the_newest_result(aws: Aws, deliver
     def deliver(version: int, dies: bool, attempt: int) -> None:
         s3 = Interposed(aws.s3, "put_object", once(die)) if dies else aws.s3
         made = result(f"v{version}", f"{version}-{attempt}", key)
-        store(aws, s3=s3).record(made, output(made, output_key), sequencer=f"0{version}", seen=None)
+        store(aws, s3=s3).record(
+            made,
+            Output(BUCKET, output_key),
+            sequencer=f"0{version}",
+            seen=None,
+            request=Request(made.request_id, LATER),
+        )
 
     pending = []
     for attempt, (version, dies) in enumerate(deliveries):

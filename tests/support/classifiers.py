@@ -1,0 +1,33 @@
+"""What classifies images in tests of everything around it: in this process, with nothing to bound it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from classifier.bundle import Manifest
+from classifier.imaging import Limits, decode
+from classifier.model import Classified, Model, top_k
+
+
+class InProcess:
+    """A model behind the interface of :class:`classifier.serving.ServedModel`.
+
+    Args:
+        before: called with each file's content first; may raise.
+    """
+
+    def __init__(self, model: Model, limits: Limits, before: Callable[[bytes], None]) -> None:
+        self._model = model
+        self._limits = limits
+        self._before = before
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._model.manifest
+
+    def classify(self, data: bytes, k: int, time_left: float) -> Classified:
+        self._before(data)
+        spec = self.manifest.input
+        image = decode(data, height=spec.height, width=spec.width, policy=self.manifest.resize, limits=self._limits)
+        best = top_k(self._model.predict(image.tensor), self.manifest.labels, k)
+        return Classified(image.format, image.width, image.height, tuple(best), {"decode": 1.0, "predict": 1.0})
