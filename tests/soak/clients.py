@@ -9,7 +9,9 @@ sent again after an error of the service or the connection, also when only the a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
@@ -43,6 +45,8 @@ class FaultRates:
         stalled: no answer within the read timeout; nothing was done.
         lost: done, but the connection breaks before the answer.
         lost_late: done, but no answer within the read timeout.
+        overdue: no answer within the read timeout, and done up to four seconds after it was sent, whether or not the
+            sender still lives.
         conflict: a conditional PUT answers 409 because another one is under way.
         body: reading an object's body is cut, reset or stalls.
     """
@@ -53,6 +57,7 @@ class FaultRates:
     stalled: float = 0.0
     lost: float = 0.0
     lost_late: float = 0.0
+    overdue: float = 0.0
     conflict: float = 0.0
     body: float = 0.0
 
@@ -68,7 +73,7 @@ class Client:
         rates = world.profile.faults
         self._faults = [
             (name, getattr(rates, name))
-            for name in ("throttled", "unavailable", "refused", "stalled", "lost", "lost_late")
+            for name in ("throttled", "unavailable", "refused", "stalled", "lost", "lost_late", "overdue")
             if getattr(rates, name)
         ]
 
@@ -115,11 +120,11 @@ class Client:
             case "stalled":
                 self._world.scheduler.sleep(READ_TIMEOUT)
                 raise ReadTimeoutError(endpoint_url=self.service)
-        try:
-            effect()
-        except ClientError as error:
-            # Nobody hears of a refusal either.
-            del error
+            case "overdue":
+                self._world.scheduler.call_later(4 * self._world.random.random(), partial(_unheard, effect))
+                self._world.scheduler.sleep(READ_TIMEOUT)
+                raise ReadTimeoutError(endpoint_url=self.service)
+        _unheard(effect)
         self._process.step()
         if fault == "lost_late":
             self._world.scheduler.sleep(READ_TIMEOUT)
@@ -133,7 +138,7 @@ class Client:
             self._world.scheduler.sleep(self._world.random.expovariate(20.0))
 
     def _fault(self) -> str | None:
-        if not self._faults or self._world.scheduler.now > self._world.profile.faults_until:
+        if not self._faults or self._world.all_is_well:
             return None
         drawn = self._world.random.random()
         for name, rate in self._faults:
@@ -179,7 +184,8 @@ class S3Client(Client):
         operation = "PutObject" if IfMatch is None else "PutObjectIfMatch"
 
         def effect() -> StoredObject:
-            if conditional and self._world.random.random() < self._world.profile.faults.conflict:
+            rate = 0.0 if self._world.all_is_well else self._world.profile.faults.conflict
+            if conditional and self._world.random.random() < rate:
                 raise refused("ConditionalRequestConflict", 409, "PutObject")
             return self._bucket.put(Key, Body, Metadata, if_match=IfMatch, if_none_match=IfNoneMatch)
 
@@ -270,7 +276,8 @@ class SqsClient(Client):
             answer: dict[str, Any] = {"Successful": [], "Failed": []}
             for entry in Entries:
                 # Part of a batch may fail although the call succeeds.
-                if self._world.random.random() < self._world.profile.faults.throttled:
+                rate = 0.0 if self._world.all_is_well else self._world.profile.faults.throttled
+                if self._world.random.random() < rate:
                     self._world.disturb(self._process, "an entry of SendMessageBatch failed")
                     answer["Failed"].append({"Id": entry["Id"], "SenderFault": False, "Code": "InternalError"})
                     continue
@@ -318,7 +325,7 @@ class _Stream:
         world = self._world
         self._process.step()
         profile = world.profile
-        if profile.faults.body and world.scheduler.now <= profile.faults_until:
+        if profile.faults.body and not world.all_is_well:
             drawn = world.random.random() / profile.faults.body
             if drawn < 1:
                 world.say(f"{self._process.name} body of {self._key} breaks")
@@ -334,6 +341,12 @@ class _Stream:
 
     def close(self) -> None:
         self._data = b""
+
+
+def _unheard(effect: Callable[[], Any]) -> None:
+    """Do it; nobody hears whether it was refused."""
+    with suppress(ClientError):
+        effect()
 
 
 def _head(found: StoredObject) -> dict[str, Any]:

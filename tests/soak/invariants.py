@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tests.soak.schedule import IDLE_BODIES, ODD_BODIES, OUTPUT_PREFIX
+from tests.soak.schedule import HARMFUL, IDLE_BODIES, ODD_BODIES, OUTPUT_PREFIX
 from tests.soak.services import Message
 from tests.soak.world import Event, World, agree, comparable, documents, ordering, owes_document
 
-# What each kind of image ends as; poison and bugs end among the dead letters.
+# What each kind of image ends as; harmful ones end among the dead letters until what they break is mended.
 _ERROR_CODES = {
     "good": None,
     "corrupt": "image.corrupt",
     "empty": "image.empty",
     "large": "image.too_large",
     "costly": "image.too_costly",
+    "poison": None,
+    "bug": None,
 }
 
 
@@ -32,8 +34,10 @@ def check(world: World) -> None:
     for key, event in newest.items():
         if event not in dead and key not in world.unanswered:
             _check_key(world, event)
-        elif world.profile.calm and key not in world.requested:
-            _check_poison(world, event)
+        else:
+            _check_claim(world, key)
+            if world.profile.calm and key not in world.requested:
+                _check_poison(world, event)
     _check_documents(world, {key for key, event in newest.items() if event in dead} | world.unanswered)
     if world.profile.lines:
         _check_lines(world)
@@ -47,7 +51,10 @@ def _check_dead_letter(world: World, message: Message) -> None:
             world.violate(f"{message.message_id} holds nothing to do and was dead-lettered")
         return
     events = world.bodies[message.body]
-    if any(image.kind in ("poison", "bug") for event in events for image in world.history[event.key]):
+    if world.repaired:
+        world.violate(f"{message.message_id} was dead-lettered after everything had been mended")
+        return
+    if any(image.kind in HARMFUL for event in events for image in world.history[event.key]):
         return
     # One receive may find another delivery of the same event at work and step back.
     undisturbed = sum(not invocation.disturbed for invocation in message.receives)
@@ -75,12 +82,22 @@ def _check_key(world: World, newest: Event) -> None:
             world.violate(f"{key}: the item tells of other content than what is there: {_told(item)}")
         elif current.version_id is not None and item.get("version_id", {}).get("S") != current.version_id:
             world.violate(f"{key}: the item tells of another version than what is there: {_told(item)}")
-        elif item.get("error_code", {}).get("S") != _ERROR_CODES.get(image.kind) or (
-            image.kind == "good" and item.get("label", {}).get("S") != image.label
+        elif item.get("error_code", {}).get("S") != _ERROR_CODES[image.kind] or (
+            _ERROR_CODES[image.kind] is None and item.get("label", {}).get("S") != image.label
         ):
             world.violate(f"{key}: wrong outcome for a {image.kind} image: {_told(item)}")
     if owes_document(item) and (found := world.lines_of(item)) != 1:
         world.violate(f"{key}: {found} documents instead of one at {item['output_uri']['S']}: {_told(item)}")
+
+
+def _check_claim(world: World, key: str) -> None:
+    """An attempt that ended without a result has left no claim behind, unless taking it back failed as well."""
+    item = world.item(key)
+    if item is None or "unfinished" not in item:
+        return
+    invocation = world.invocations[item["request_id"]["S"]]
+    if not invocation.killed and not any("Item" in what for what in invocation.disturbed):
+        world.violate(f"{key}: a claim of {invocation.request_id}, which lived, was left: {_told(item)}")
 
 
 def _check_poison(world: World, newest: Event) -> None:

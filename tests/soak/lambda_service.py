@@ -128,7 +128,7 @@ class LambdaService:
         world.running[process] = invocation
         if images and not world.published:
             invocation.disturbed.append("no model yet")
-        if world.random.random() < world.profile.kill_rate and world.scheduler.now < world.profile.faults_until:
+        if world.random.random() < world.profile.kill_rate and not world.all_is_well:
             process.steps_left = world.random.randint(1, 60)
 
         def over(response: Any, error: BaseException | None) -> None:
@@ -245,7 +245,7 @@ class EventSource:
             world.violate(f"{invocation.request_id} failed with its whole batch: {error!r}")
         for message_id in sorted(ids - again):
             world.calls.add(("sqs", "DeleteMessage", "queue"))
-            if world.random.random() < world.profile.lost_delete_rate:
+            if world.random.random() < (0.0 if world.repaired else world.profile.lost_delete_rate):
                 invocation.disturbed.append("a delete was lost")
             else:
                 world.queue.delete(message_id)

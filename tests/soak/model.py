@@ -13,7 +13,7 @@ from classifier.loader import BundleLoader
 from classifier.model import Classified, Prediction
 from classifier.serving import CHECK_INTERVAL_SECONDS, Refresh
 from tests.soak.clients import S3Client
-from tests.soak.schedule import BUCKET, MODEL_PREFIX
+from tests.soak.schedule import BUCKET, HARMFUL, MODEL_PREFIX
 from tests.soak.scheduler import Process, Slots
 from tests.soak.world import World
 
@@ -94,7 +94,7 @@ class SimulatedModel:
         finally:
             self._slots.release()
         world.say(f"{self._process.name} classified {image.kind} {image.label}")
-        match image.kind:
+        match "good" if world.repaired and image.kind in HARMFUL else image.kind:
             case "poison":
                 self._process.kill()
                 self._process.step()

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from classifier.admission import ByteBudget
-from classifier.messages import Queue
-
 from classifier import app
+from classifier.admission import ByteBudget
 from classifier.errors import BucketlensError
+from classifier.messages import Queue
 from classifier.pipeline import IN_FLIGHT, Pipeline
 from classifier.settings import Settings
 from classifier.store import Store
@@ -46,7 +45,7 @@ class Function:
         pipeline = Pipeline(
             Store(s3, dynamodb, settings.table_name),
             settings,
-            clock=world.now,
+            clock=world.clock(),
             executor=SimulatedExecutor(process, IN_FLIGHT),
             budget=_Budget(process),
         )

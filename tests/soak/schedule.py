@@ -20,6 +20,9 @@ MODEL_PREFIX = "models/"
 MAX_BYTES = 4096
 QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/bucketlens-queue"
 
+# Kinds of images that the function cannot deal with by itself, until whatever they break is mended.
+HARMFUL = ("poison", "bug")
+
 # Every entry is a message's body that holds no image, or none that can be read.
 ODD_BODIES = (
     "",
@@ -99,8 +102,12 @@ class Profile:
     """How often S3 invokes the function itself instead of sending a message."""
     first_model_at: float
     """When a model is first published: a stack is there before it."""
+    clock_skew: float
+    """Seconds by which the clock of a process may be off, either way."""
     slow_image: float
     """Seconds the slowest images take to decode and classify."""
+    slow_rate: float
+    """How many images are as slow."""
 
     @property
     def calm(self) -> bool:
@@ -124,6 +131,7 @@ class Profile:
             stalled=some(0.005, 0.02),
             lost=some(0.01, 0.05, 0.2),
             lost_late=some(0.005, 0.05),
+            overdue=some(0.005, 0.05),
             conflict=some(0.02, 0.2),
             body=some(0.02, 0.2),
         )
@@ -143,7 +151,9 @@ class Profile:
             late_rate=some(0.1, 0.5),
             asynchronous_rate=some(0.1) if random.random() < 0.3 else 0.0,
             first_model_at=random.uniform(10, 400) if random.random() < 0.05 else 0.0,
-            slow_image=random.choice((0.1, 0.1, 1.0, 3.0)),
+            clock_skew=random.choice((0.0, 0.5)),
+            slow_image=random.choice((0.1, 0.1, 1.0, 3.0, 5.0)),
+            slow_rate=random.choice((0.3, 0.3, 1.0)),
         )
 
 
@@ -211,7 +221,7 @@ def draw_actions(random: Random, profile: Profile) -> list[tuple[float, Action]]
     keys: list[str] = []
     actions: list[tuple[float, Action]] = []
     now = 0.0
-    for number in range(min(40, 5 + int(random.expovariate(0.12)))):
+    for number in range(40 if random.random() < 0.05 else min(40, 5 + int(random.expovariate(0.13)))):
         now += random.expovariate(1 / gap)
         kind = random.choices(list(weights), list(weights.values()))[0] if keys else "put"
         action: Action
@@ -267,5 +277,5 @@ def _image(random: Random, number: int, profile: Profile, hostile: list[str]) ->
     if kind == "large":
         size += MAX_BYTES
     data = b"" if kind == "empty" else f"{kind} {number}.".encode().ljust(size, b"#")
-    slow = random.random() < 0.3
+    slow = random.random() < profile.slow_rate
     return Image(data, kind, profile.slow_image if slow else random.uniform(0.01, 0.1), f"label-{number}")

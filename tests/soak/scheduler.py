@@ -92,14 +92,15 @@ class Scheduler:
     def _pass_on(self, leaving: Thread | None) -> Thread | None:
         """Run callbacks until a thread is due, and hand the baton to it unless it has it already."""
         while self._queue:
-            self.now, _, due, appointment = heapq.heappop(self._queue)
+            moment, _, due, appointment = heapq.heappop(self._queue)
+            if isinstance(due, Thread) and (due.ended or due.appointment != appointment):
+                continue
+            self.now = moment
             if not isinstance(due, Thread):
                 try:
                     due()
                 except BaseException as error:  # noqa: BLE001 -- told by run()
                     self.stop(error)
-                continue
-            if due.ended or due.appointment != appointment:
                 continue
             if due.carrier is None and due.process.dead:
                 due.ended = True

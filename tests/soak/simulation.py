@@ -10,7 +10,7 @@ from functools import partial
 from tests.soak.invariants import check
 from tests.soak.lambda_service import Application, EventSource, LambdaService
 from tests.soak.model import publish
-from tests.soak.schedule import TEST_EVENT, Action, Delete, Odd, Promote, Put, Request, draw_actions
+from tests.soak.schedule import ODD_BODIES, TEST_EVENT, Action, Delete, Odd, Promote, Put, Request, draw_actions
 from tests.soak.scheduler import Process
 from tests.soak.world import Event, World
 
@@ -48,6 +48,9 @@ def run(seed: int, start: Callable[[World, Process], Application], *, tracing: b
     world.scheduler.call_at(actions[-1][0], outside.end)
     world.scheduler.run()
     check(world)
+    redrive(world)
+    world.scheduler.run()
+    check(world)
     return Report(
         seed,
         tuple(world.violations),
@@ -67,6 +70,18 @@ def run(seed: int, start: Callable[[World, Process], Application], *, tracing: b
         },
         zlib.crc32(repr((world.scheduler.now, world.scheduler.steps, world.table.items)).encode()),
     )
+
+
+def redrive(world: World) -> None:
+    """What was wrong is mended, and what lies among the dead letters goes back to the queue, with new tries."""
+    world.say("everything is mended; the dead letters are redriven")
+    world.repaired = True
+    bodies = [message.body for message in world.queue.dead if message.body not in ODD_BODIES]
+    bodies += [world.notify([event]) for event in world.dead_requests]
+    world.queue.dead.clear()
+    world.dead_requests.clear()
+    for body in bodies:
+        world.queue.send(body, world.scheduler.now)
 
 
 class _Outside:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -79,14 +79,22 @@ class World:
         """Direct invocations of each key that ran."""
         self.unanswered: set[str] = set()
         """Keys of direct invocations that failed for good, which nobody but their caller could heal."""
+        self.repaired = False
+        """Whether whatever went wrong has been mended: nothing fails, and no image does harm any more."""
         self.fetches = 0
         self.classifications = 0
         self.deferrals = 0
         self.kills = 0
         self._sequence = 0x0055AED6DCD90281
 
-    def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.scheduler.now)
+    @property
+    def all_is_well(self) -> bool:
+        return self.repaired or self.scheduler.now > self.profile.faults_until
+
+    def clock(self) -> Callable[[], datetime]:
+        """The clock of one process."""
+        epoch = EPOCH + timedelta(seconds=self.profile.clock_skew * self.random.uniform(-1, 1))
+        return lambda: epoch + timedelta(seconds=self.scheduler.now)
 
     def say(self, line: str) -> None:
         if self.trace is not None:
