@@ -95,7 +95,8 @@ class Messages:
         """
         left = self._left(outcomes)
         self._send_deferred(left)
-        over = {message_id for message_id, own in left.items() if not own or message_id in self._sent} - self._deleted
+        over = {message_id for message_id, own in left.items() if not own or message_id in self._sent}
+        over -= {*self._deleted, ""}
         if self._queue is not None and over:
             self._queue.delete([self._batch.messages[message_id] for message_id in sorted(over)])
             self._deleted |= over

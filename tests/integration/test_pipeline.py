@@ -168,7 +168,7 @@ def test_another_output_bucket(aws: Aws, model: Model) -> None:
 
 def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: Model) -> None:
     aws.put("incoming/a.png", png("red"))
-    with pytest.raises(ConfigError, match="inside the input"):
+    with pytest.raises(ConfigError, match="lie one inside the other"):
         run(aws, model, [ref("a.png")], OUTPUT_BUCKET=BUCKET, OUTPUT_PREFIX="incoming/out/")
     assert aws.item("incoming/a.png") is None
     assert aws.keys("incoming/") == ["incoming/a.png"]

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
 
 from classifier.bundle import Manifest
 from classifier.imaging import Limits, decode
 from classifier.model import Classified, Model, top_k
+
+T = TypeVar("T")
+
+
+class InTurn(Executor):
+    """Runs what it is given at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
 
 
 class InProcess:
