@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.template.conftest import ROOT
+from tests.template.document import ROOT
 
 PYTHON_OF_LAMBDA = {"python_full_version": "3.13.0", "python_version": "3.13", "sys_platform": "linux"}
 
