@@ -53,3 +53,12 @@ def package(sam: Path, sam_environment: Mapping[str, str], tmp_path_factory: pyt
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "ClassifierFunction"
+
+
+@pytest.fixture(scope="session")
+def checkov() -> Path:
+    """Checkov, in the environment of its own."""
+    command = ROOT / ".venv-checkov" / "bin" / "checkov"
+    if not command.is_file():
+        pytest.skip(f"Checkov is not at {command}: run `make .venv-checkov/.ready` once")
+    return command

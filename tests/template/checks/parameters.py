@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from classifier.bundle import VERSION_PATTERN
 from tests.template.document import Template
@@ -143,6 +144,13 @@ def check_no_limit_asks_for_more_memory_than_lambda_has(template: Template) -> N
         < parameters["MaxImageBytes"]["MaxValue"]
         < parameters["MemorySize"]["MinValue"] * 2**20
     )
+
+
+def check_every_suppressed_rule_of_checkov_has_a_reason(template: Template) -> None:
+    for name, resource in template.source["Resources"].items():
+        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
+            assert re.fullmatch(r"CKV_AWS_\d+", skip["id"]), name
+            assert len(skip["comment"]) > 40, name
 
 
 def check_every_parameter_is_in_one_group(template: Template) -> None:
