@@ -2,7 +2,7 @@
 #                  DATA=folder               one's own photos, a folder per class
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    one's own model
 #                  KEEP=1                    leaves the local stack running
-# make test        lint, types, and every test that needs no Docker
+# make test        lint, types, the template's policy scan, and every test that needs no Docker
 # make sam-local   the real `sam build` and `sam local invoke` against the local stack (Docker, or the emulator alone)
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    with one's own model and images besides
 # make bench       every claim of speed, as a ratio against a named baseline
@@ -53,6 +53,13 @@ setup: .venv/.ready
 	$(call install,.venv-sam/bin/python,requirements/sam.txt)
 	touch $@
 
+# Checkov pins an SDK of its own, too.
+.venv-checkov/.ready: requirements/checkov.txt .venv/.ready
+	rm -rf .venv-checkov
+	$(BIN)/python -m venv .venv-checkov
+	$(call install,.venv-checkov/bin/python,requirements/checkov.txt)
+	touch $@
+
 .venv-tflite/.ready: requirements/tflite.txt .venv/.ready
 	rm -rf .venv-tflite
 	if [ -n "$(PYTHON311)" ]; then $(PYTHON311) -m venv .venv-tflite; else $(BIN)/uv venv --seed --python 3.11 .venv-tflite; fi
@@ -71,7 +78,7 @@ lint: .venv/.ready
 FUNCTION_TESTS := tests/unit/classifier tests/integration/test_store.py tests/integration/test_pipeline.py \
 	tests/integration/test_handler.py
 
-test: lint .venv-sam/.ready .venv-tflite/.ready
+test: lint .venv-checkov/.ready .venv-sam/.ready .venv-tflite/.ready
 	$(BIN)/pytest
 	echo "the function's tests again: Python 3.11 with tflite-runtime"
 	PYTHONPATH=functions .venv-tflite/bin/python -m pytest -p no:cacheprovider $(FUNCTION_TESTS)
@@ -94,10 +101,11 @@ lock: .venv/.ready
 	echo uv | $(compile) --universal --python-version 3.11 --no-annotate - -o requirements/uv.txt
 	$(compile) --python-version 3.11 --no-annotate requirements/tflite.in -o requirements/tflite.txt
 	$(compile) --universal --python-version 3.11 requirements/sam.in -o requirements/sam.txt
+	echo checkov | $(compile) --universal --python-version 3.11 --no-annotate - -o requirements/checkov.txt
 	$(compile) --python-version 3.13 --python-platform x86_64-manylinux_2_28 --no-annotate -c requirements/dev.txt \
 		local/sam/runtime.in -o local/sam/runtime.txt
 	# The function runs what was tested: the versions of dev.txt on the Python of Lambda.
 	$(compile) --no-deps --python-version 3.13 -c requirements/dev.txt functions/requirements.in -o functions/requirements.txt
 
 clean:
-	rm -rf .venv .venv-sam .venv-tflite .bucketlens .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-checkov .venv-sam .venv-tflite .bucketlens .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -104,6 +104,7 @@ def check_sample_variables(sample: Path, settings: Mapping[str, str]) -> None:
     """
     variables = json.loads(sample.read_text(encoding="utf-8"))
     for name, value in variables.get(FUNCTION, {}).items():
-        # The endpoint differs by its port, and by the host's name in a container.
-        if name != "AWS_ENDPOINT_URL" and settings.get(name) != value:
+        # The endpoint differs by its port, and by the host's name in a container. Empty switches a setting off.
+        same = settings.get(name) == value or (name in settings and value == "")
+        if name != "AWS_ENDPOINT_URL" and not same:
             raise UserError(f"{sample} sets {name} to {value!r}; the local stack has {settings.get(name)!r}")

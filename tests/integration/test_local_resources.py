@@ -63,6 +63,7 @@ def test_the_stack_shows_the_templates_outputs(stack: LocalStack, shell: dict[st
 def test_settings_are_resolved_from_the_template(stack: LocalStack) -> None:
     assert stack.settings["MODEL_URI"] == f"s3://{stack.bucket}/models/"
     assert stack.settings["TABLE_NAME"] == stack.table
+    assert stack.settings["QUEUE_URL"] == stack.queue_url
     assert stack.settings["AWS_ENDPOINT_URL"] == stack.endpoint_url
     assert stack.deployment.function.handler == "classifier.app.handler"
     assert stack.deployment.function.timeout_seconds == 120

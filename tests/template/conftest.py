@@ -1,4 +1,4 @@
-"""The template as CloudFormation will see it, and the package as `sam build` makes it."""
+"""The template, the tools that judge it, and the package as `sam build` makes it."""
 
 from __future__ import annotations
 
@@ -7,49 +7,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
 
-from tests.template.resolve import Resolver
-
-ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = ROOT / "template.yaml"
-
-
-class _NoManagedPolicies:
-    """SAM looks policy names up in IAM; this template names none."""
-
-    def load(self) -> dict[str, str]:
-        return {}
+from tests.template.document import ROOT, TEMPLATE, Template, read_source
 
 
 @pytest.fixture(scope="session")
-def source() -> dict[str, Any]:
-    """template.yaml as written."""
-    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
-    return template
-
-
-@pytest.fixture(scope="session")
-def template() -> dict[str, Any]:
-    """template.yaml with the SAM resources turned into CloudFormation's."""
-    template = yaml_parse(TEMPLATE.read_text())
-    template["Resources"]["ClassifierFunction"]["Properties"]["CodeUri"] = "s3://packaged/function.zip"
-    transformed: dict[str, Any] = transform(template, {}, _NoManagedPolicies())
-    return transformed
-
-
-@pytest.fixture(scope="session")
-def resolved(template: dict[str, Any]) -> Any:
-    """A function from parameter values to the resources that CloudFormation would create with them."""
-
-    def resolve(**parameters: str) -> dict[str, Any]:
-        return Resolver(template, parameters).resources()
-
-    return resolve
+def template() -> Template:
+    """template.yaml."""
+    return Template(read_source())
 
 
 @pytest.fixture(scope="session")
@@ -86,3 +53,12 @@ def package(sam: Path, sam_environment: Mapping[str, str], tmp_path_factory: pyt
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "ClassifierFunction"
+
+
+@pytest.fixture(scope="session")
+def checkov() -> Path:
+    """Checkov, in the environment of its own."""
+    command = ROOT / ".venv-checkov" / "bin" / "checkov"
+    if not command.is_file():
+        pytest.skip(f"Checkov is not at {command}: run `make .venv-checkov/.ready` once")
+    return command

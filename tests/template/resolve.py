@@ -15,13 +15,18 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 _NO_VALUE = object()
+# Resources that are given a name, the property that holds it, and the ARN that follows from it.
+_NAMED = {
+    "Bucket": ("BucketName", "arn:aws:s3:::{}"),
+    "Table": ("TableName", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{}}"),
+}
 
 
 class Resolver:
     """Values of a template's resources.
 
-    A reference to a resource becomes ``<LogicalId>`` and an attribute ``<LogicalId.Attribute>``, except for the
-    bucket, whose name and ARN are known.
+    A reference to a resource becomes ``<LogicalId>`` and an attribute ``<LogicalId.Attribute>``, except for bucket and
+    table, whose names and ARNs are known.
     """
 
     def __init__(self, template: dict[str, Any], parameters: dict[str, str]) -> None:
@@ -33,11 +38,11 @@ class Resolver:
 
     def resources(self) -> dict[str, Any]:
         """Every resource whose condition holds, fully resolved."""
-        found = {}
-        for name, resource in self._template["Resources"].items():
-            if "Condition" not in resource or self.condition(resource["Condition"]):
-                found[name] = self.value(resource)
-        return found
+        return {
+            name: self.value(resource)
+            for name, resource in self._template["Resources"].items()
+            if "Condition" not in resource or self.condition(resource["Condition"])
+        }
 
     def outputs(self) -> dict[str, Any]:
         return {name: self.value(output["Value"]) for name, output in self._template["Outputs"].items()}
@@ -86,17 +91,18 @@ class Resolver:
     def _reference(self, name: str) -> Any:
         if name == "AWS::NoValue":
             return _NO_VALUE
-        if name == "Bucket":
-            return self.value(self._template["Resources"]["Bucket"]["Properties"]["BucketName"])
+        if name in _NAMED:
+            return self.value(self._template["Resources"][name]["Properties"][_NAMED[name][0]])
         if name in self._values:
             return self._values[name]
         assert name in self._template["Resources"], f"{name} is neither a parameter nor a resource"
         return f"<{name}>"
 
     def _attribute(self, name: str) -> str:
-        if name == "Bucket.Arn":
-            return f"arn:aws:s3:::{self._reference('Bucket')}"
-        assert name.split(".", maxsplit=1)[0] in self._template["Resources"], f"{name}: no such resource"
+        resource, _, attribute = name.partition(".")
+        if resource in _NAMED and attribute == "Arn":
+            return _NAMED[resource][1].format(self._reference(resource))
+        assert resource in self._template["Resources"], f"{name}: no such resource"
         return f"<{name}>"
 
 

@@ -16,7 +16,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from tests.template.conftest import ROOT
+from tests.template.document import ROOT
 
 pytestmark = pytest.mark.sam
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.template.conftest import ROOT
+from tests.template.document import ROOT
 
 PYTHON_OF_LAMBDA = {"python_full_version": "3.13.0", "python_version": "3.13", "sys_platform": "linux"}
 
@@ -39,7 +39,10 @@ def test_the_package_is_a_closed_list() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["functions/requirements.txt", "local/sam/runtime.txt", "requirements/sam.txt"])
+@pytest.mark.parametrize(
+    "name",
+    ["functions/requirements.txt", "local/sam/runtime.txt", "requirements/sam.txt", "requirements/checkov.txt"],
+)
 def test_everything_is_pinned_by_hash(name: str) -> None:
     text = (ROOT / name).read_text()
     blocks = re.split(r"(?m)^(?=[a-z0-9])", text)[1:]

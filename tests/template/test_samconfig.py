@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.conftest import ROOT
+from tests.template.document import ROOT, Template
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,11 @@ def test_environments_are_stacks_of_their_own(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_overrides_are_parameters_with_allowed_values(
-    config: dict[str, Any], source: dict[str, Any], environment: str
+    config: dict[str, Any], template: Template, environment: str
 ) -> None:
     overrides = config[environment]["deploy"]["parameters"]["parameter_overrides"]
     for name, value in (override.split("=") for override in overrides.split()):
-        parameter = source["Parameters"][name]
-        assert value in map(str, parameter.get("AllowedValues", [value])), name
-        if "MinValue" in parameter:
-            assert parameter["MinValue"] <= int(value) <= parameter["MaxValue"], name
+        assert template.allows(name, value), name
 
 
 @pytest.mark.parametrize("environment", ["default", "local"])

@@ -122,3 +122,10 @@ def test_the_variables_for_a_container(tmp_path: Path) -> None:
     check_sample_variables(tmp_path / "env.json", settings)
     with pytest.raises(UserError, match="sets TABLE_NAME to 't'; the local stack has 'u'"):
         check_sample_variables(tmp_path / "env.json", {**settings, "TABLE_NAME": "u"})
+
+
+def test_a_sample_may_switch_a_setting_off_but_not_invent_one(tmp_path: Path) -> None:
+    (tmp_path / "env.json").write_text('{"ClassifierFunction": {"QUEUE_URL": ""}}')
+    check_sample_variables(tmp_path / "env.json", {"QUEUE_URL": "http://127.0.0.1:4321/1/queue"})
+    with pytest.raises(UserError, match="sets QUEUE_URL to ''; the local stack has None"):
+        check_sample_variables(tmp_path / "env.json", {})

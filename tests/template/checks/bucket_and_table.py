@@ -1,0 +1,99 @@
+"""What holds data: encrypted, private, found by its keys, and not lost with the stack."""
+
+from __future__ import annotations
+
+from tests.template.checks.parameters import KEY
+from tests.template.document import Template
+from tests.template.resolve import references
+
+BUCKET = "bucketlens-123456789012-us-east-1"
+TABLE = "bucketlens-predictions"
+# DependsOn cannot name a resource that has a condition.
+AFTER_THE_TABLE = {"Table", "AlarmTopicPolicy"}
+
+
+def check_the_bucket_is_named_after_the_stack_or_as_one_likes(template: Template) -> None:
+    for name in ("", "my-own-bucket"):
+        assert template.properties("S3::Bucket", "Bucket", BucketName=name)["BucketName"] == (name or BUCKET)
+
+
+def check_bucket_and_table_are_encrypted(template: Template) -> None:
+    for parameters in ({}, {"KmsKeyArn": KEY}):
+        bucket = template.properties("S3::Bucket", "Bucket", **parameters)
+        own = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY} if parameters else {"SSEAlgorithm": "AES256"}
+        assert bucket["BucketEncryption"] == {
+            # A bucket key spares a request to KMS for each object.
+            "ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": own, "BucketKeyEnabled": True}]
+        }
+        table = template.properties("DynamoDB::Table", "Table", **parameters)
+        of_table = {"KMSMasterKeyId": KEY} if parameters else {}
+        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", **of_table}
+
+
+def check_nothing_in_the_bucket_is_public(template: Template) -> None:
+    bucket = template.properties("S3::Bucket", "Bucket")
+    assert bucket["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+
+
+def check_abandoned_uploads_are_removed_and_nothing_else(template: Template) -> None:
+    (rule,) = template.properties("S3::Bucket", "Bucket")["LifecycleConfiguration"]["Rules"]
+    assert rule.keys() == {"Id", "Status", "AbortIncompleteMultipartUpload"}
+    assert rule["Status"] == "Enabled"
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+
+
+def check_the_table_answers_by_image_by_label_and_by_need_of_attention(template: Template) -> None:
+    table = template.properties("DynamoDB::Table", "Table")
+    types = {entry["AttributeName"]: entry["AttributeType"] for entry in table["AttributeDefinitions"]}
+    keys = {
+        index["IndexName"]: [(key["AttributeName"], key["KeyType"]) for key in index["KeySchema"]]
+        for index in table["GlobalSecondaryIndexes"]
+    }
+    assert table["KeySchema"] == [{"AttributeName": "image_uri", "KeyType": "HASH"}]
+    assert keys == {
+        "by-label": [("label", "HASH"), ("confidence", "RANGE")],
+        "attention": [("attention", "HASH"), ("classified_at", "RANGE")],
+    }
+    assert types == {"image_uri": "S", "label": "S", "confidence": "N", "attention": "S", "classified_at": "S"}
+    for index in table["GlobalSecondaryIndexes"]:
+        assert index["Projection"] == {"ProjectionType": "ALL"}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TableName"] == TABLE
+
+
+def check_the_table_can_be_restored_and_not_deleted_by_mistake(template: Template) -> None:
+    table = template.properties("DynamoDB::Table", "Table")
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    for value in ("true", "false"):
+        assert (
+            template.properties("DynamoDB::Table", "Table", DeletionProtection=value)["DeletionProtectionEnabled"]
+            == value
+        )
+
+
+def check_data_outlives_the_stack_and_a_failed_deployment_leaves_nothing(template: Template) -> None:
+    resources = template.resources()
+    for name in ("Bucket", "Table"):
+        assert resources[name]["DeletionPolicy"] == "RetainExceptOnCreate", name
+        assert resources[name]["UpdateReplacePolicy"] == "Retain", name
+    # Its name is fixed as well: were it kept, a new stack of the same name could not be created.
+    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+        assert resources["ClassifierLogGroup"][policy] == "Delete"
+
+
+def check_the_table_is_created_last(template: Template) -> None:
+    """Under deletion protection a rollback could not delete it, and its name would block the next deployment."""
+    resources = template.cloudformation["Resources"]
+    first, waiting = set(), {"Table"}
+    while waiting:
+        name = waiting.pop()
+        new = (references(resources[name]) & resources.keys()) - first
+        first |= new
+        waiting |= new
+    assert resources.keys() - first == AFTER_THE_TABLE
