@@ -175,6 +175,9 @@ class Processor:
     def _attempt(self, image: ImageRef, seen: Standing | None, run: Run, alone: bool) -> Outcome:
         if not alone:
             return self._classify(image, seen, run)
+        # Two that take each other's claim for what was there before would put it back when they fail.
+        if seen is not None and seen.unfinished and run.request.may_be_running(seen):
+            return self._ended(image, Recorded.PENDING, run)
         claim = self._store.table.claim(self._unfinished(image, run), seen, image.sequencer)
         if claim is None:
             raise StorageUnavailable(f"the item of {image.uri} changed while it was claimed")
