@@ -210,7 +210,7 @@ class DynamoDbClient(Client):
     def get_item(self, *, TableName: str, Key: dict[str, Any], ConsistentRead: bool = False) -> dict[str, Any]:
         assert ConsistentRead, "an eventually consistent read is not simulated"
         uri = Key["image_uri"]["S"]
-        item = self._call("GetItem", uri, "", lambda: self._table.items.get(uri))
+        item = self._call("GetItem", uri, "table", lambda: self._table.items.get(uri))
         return {} if item is None else {"Item": dict(item)}
 
     def put_item(
@@ -233,7 +233,7 @@ class DynamoDbClient(Client):
                 ReturnValuesOnConditionCheckFailure,
             )
 
-        old = self._call("PutItem", Item["image_uri"]["S"], "", effect)
+        old = self._call("PutItem", Item["image_uri"]["S"], "table", effect)
         return {"Attributes": dict(old)} if old is not None and ReturnValues == "ALL_OLD" else {}
 
     def delete_item(
@@ -258,7 +258,7 @@ class DynamoDbClient(Client):
                 ReturnValuesOnConditionCheckFailure,
             )
 
-        old = self._call("DeleteItem", uri, "", effect)
+        old = self._call("DeleteItem", uri, "table", effect)
         return {"Attributes": dict(old)} if old is not None and ReturnValues == "ALL_OLD" else {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 Call = tuple[str, str, str]
 Grant = tuple[str, str]
@@ -32,32 +32,32 @@ ACTIONS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 # What the services do with a customer's key on behalf of the caller. S3 User Guide, "Required permissions for SSE-KMS";
-# DynamoDB Developer Guide, "Using a customer managed key".
-KEY_ACTIONS: dict[str, tuple[str, ...]] = {
-    "s3": ("kms:Decrypt", "kms:GenerateDataKey"),
-    "dynamodb": (
-        "kms:Decrypt",
-        "kms:DescribeKey",
-        "kms:Encrypt",
-        "kms:GenerateDataKey",
-        "kms:ReEncryptFrom",
-        "kms:ReEncryptTo",
-    ),
+# DynamoDB Developer Guide, "Encryption at rest: usage notes".
+KEY_ACTIONS: dict[tuple[str, str], str] = {
+    ("s3", "GetObject"): "kms:Decrypt",
+    ("s3", "GetObjectVersion"): "kms:Decrypt",
+    ("s3", "PutObject"): "kms:GenerateDataKey",
+    ("s3", "PutObjectIfMatch"): "kms:GenerateDataKey",
+    ("dynamodb", "GetItem"): "kms:Decrypt",
+    ("dynamodb", "PutItem"): "kms:Decrypt",
+    ("dynamodb", "DeleteItem"): "kms:Decrypt",
 }
 
-_RESOURCES = {"queue": "<Queue.Arn>", "dead letters": "<DeadLetterQueue.Arn>", "log group": "<ClassifierLogGroup.Arn>"}
 
+def grants_needed(calls: Iterable[Call], arns: Mapping[str, str]) -> set[Grant]:
+    """(action, resource) pairs that the calls need.
 
-def grants_needed(calls: Iterable[Call], bucket_arn: str, key_arn: str | None = None) -> set[Grant]:
-    """(action, resource) pairs that the calls need, with the resources named as the template's tests name them."""
+    Args:
+        arns: of ``bucket``, ``table``, ``queue``, ``dead letters``, ``log group``, and of ``key`` where there is one.
+    """
     needed = set()
     for service, operation, where in calls:
         for action in ACTIONS[service, operation]:
             if service == "s3":
-                resource = bucket_arn if action == "s3:ListBucket" else f"{bucket_arn}/{where}*"
+                resource = arns["bucket"] if action == "s3:ListBucket" else f"{arns['bucket']}/{where}*"
             else:
-                resource = "<Table.Arn>" if service == "dynamodb" else _RESOURCES[where]
+                resource = arns[where]
             needed.add((action, resource))
-        if key_arn is not None:
-            needed |= {(action, key_arn) for action in KEY_ACTIONS.get(service, ())}
+        if "key" in arns and (service, operation) in KEY_ACTIONS:
+            needed.add((KEY_ACTIONS[service, operation], arns["key"]))
     return needed

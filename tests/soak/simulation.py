@@ -48,7 +48,7 @@ def run(seed: int, start: Callable[[World, Process], Application], *, tracing: b
     world.scheduler.call_at(actions[-1][0], outside.end)
     world.scheduler.run()
     check(world)
-    redrive(world)
+    redriven = redrive(world)
     world.scheduler.run()
     check(world)
     return Report(
@@ -64,7 +64,9 @@ def run(seed: int, start: Callable[[World, Process], Application], *, tracing: b
             "kills": world.kills,
             "fetches": world.fetches,
             "classifications": world.classifications,
+            "disturbed": sum(len(invocation.disturbed) for invocation in world.invocations.values()),
             "dead letters": len(world.queue.dead),
+            "redriven": redriven,
             "deferrals": world.deferrals,
             "steps": world.scheduler.steps,
         },
@@ -72,8 +74,12 @@ def run(seed: int, start: Callable[[World, Process], Application], *, tracing: b
     )
 
 
-def redrive(world: World) -> None:
-    """What was wrong is mended, and what lies among the dead letters goes back to the queue, with new tries."""
+def redrive(world: World) -> int:
+    """What was wrong is mended, and what lies among the dead letters goes back to the queue, with new tries.
+
+    Returns:
+        How many messages.
+    """
     world.say("everything is mended; the dead letters are redriven")
     world.repaired = True
     bodies = [message.body for message in world.queue.dead if message.body not in ODD_BODIES]
@@ -82,6 +88,7 @@ def redrive(world: World) -> None:
     world.dead_requests.clear()
     for body in bodies:
         world.queue.send(body, world.scheduler.now)
+    return len(bodies)
 
 
 class _Outside:
