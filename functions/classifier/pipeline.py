@@ -19,7 +19,7 @@ from classifier.store import Output, Store
 IN_FLIGHT = 8
 # A death that comes once may be anyone's. What has come back twice runs by itself, so that a third one has a name.
 _ALONE_FROM = 3
-# By then others have spent the tries of an image that was never begun alone: it gets new ones.
+# By then, if one of the batch is known to have ended a process, it has spent the others' tries: they get new ones.
 _NEW_TRIES_FROM = 4
 
 Settle = Callable[[Sequence[Outcome]], None]
@@ -102,9 +102,10 @@ class Pipeline:
             else:
                 done[image.uri] = known
         waiting.sort(key=lambda entry: entry[0])
-        for place, (begun_at, image) in enumerate(waiting):
-            if place and not begun_at and image.receive_count >= _NEW_TRIES_FROM:
-                done[image.uri] = Outcome(image, Status.DEFERRED)
+        if any(begun_at for begun_at, _ in waiting):
+            for begun_at, image in waiting[1:]:
+                if not begun_at and image.receive_count >= _NEW_TRIES_FROM:
+                    done[image.uri] = Outcome(image, Status.DEFERRED)
         for number, (begun_at, image) in enumerate(waiting, start=1):
             if image.uri in done:
                 continue

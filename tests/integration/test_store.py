@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +20,7 @@ from classifier.table import Standing
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.support.clients import Interposed, client_error, once
 
+FRESH = itertools.count()
 KEY = "incoming/cat.jpg"
 OUTPUT_KEY = "predictions/cat.jpg.json"
 
@@ -197,7 +199,7 @@ def deleted(request_id: str) -> Result:
 
 
 def record_deleted(into: Store, sequencer: str) -> Recorded:
-    made = deleted(f"deleted-{sequencer}")
+    made = deleted(f"deleted-{next(FRESH)}")
     return into.record(made, OUTPUT, sequencer=sequencer, seen=None, request=Request(made.request_id, LATER))
 
 
@@ -258,8 +260,10 @@ def test_the_lines_of_a_batch_are_read_once(aws: Aws) -> None:
     assert reads == [lines.key]
 
 
-def claimed(aws: Aws, previous: Standing | None, sequencer: str | None = "0B") -> Standing | None:
-    made = replace(result("x", "claiming"), top=(), error=Rejection("image.too_costly", "never finished"))
+def claimed(
+    aws: Aws, previous: Standing | None, sequencer: str | None = "0B", request_id: str = "claiming"
+) -> Standing | None:
+    made = replace(result("x", request_id), top=(), error=Rejection("image.too_costly", "never finished"))
     return store(aws).table.claim(made, previous, sequencer)
 
 
@@ -274,7 +278,7 @@ def test_a_claim_stands_until_a_result_replaces_it_or_it_is_withdrawn(aws: Aws, 
     assert item is not None
     assert (item["attention"]["S"], item["error_code"]["S"]) == ("rejected", "image.too_costly")
     assert record(store(aws), "older still", "09") is Recorded.SUPERSEDED
-    assert claimed(aws, previous) is None, "something else stands there now"
+    assert claimed(aws, previous, request_id="late") is None, "something else stands there now"
     store(aws).table.withdraw(claim, previous)
     assert aws.item(KEY) == (dict(previous.item) if previous else None)
     claim = claimed(aws, previous)
