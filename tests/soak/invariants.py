@@ -56,9 +56,10 @@ def _check_dead_letter(world: World, message: Message) -> None:
         return
     if any(image.kind in HARMFUL for event in events for image in world.history[event.key]):
         return
-    # One receive may find another delivery of the same event at work and step back.
-    undisturbed = sum(not invocation.disturbed for invocation in message.receives)
-    if undisturbed > 1 or world.profile.calm:
+    # Who finds another delivery of the same event at work, or just dead, steps back.
+    undisturbed = sum(not (invocation.disturbed or invocation.overlapped) for invocation in message.receives)
+    overlapped = any(invocation.overlapped for invocation in message.receives)
+    if undisturbed > 1 or (world.profile.calm and not overlapped):
         keys = ", ".join(event.key for event in events)
         world.violate(f"{message.message_id} ({keys}) was dead-lettered after {undisturbed} receives without a fault")
 

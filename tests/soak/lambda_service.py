@@ -125,6 +125,9 @@ class LambdaService:
         world.invocations[request_id] = invocation
         if len(world.invocations) > MOST_INVOCATIONS:
             raise Endless(f"more than {MOST_INVOCATIONS} invocations: the same work comes again and again")
+        for other in world.running.values():
+            if not other.images.keys().isdisjoint(images):
+                other.overlapped = invocation.overlapped = True
         world.running[process] = invocation
         if images and not world.published:
             invocation.disturbed.append("no model yet")

@@ -65,7 +65,6 @@ def run(seed: int, start: Callable[[World, Process], Application], *, tracing: b
             "fetches": world.fetches,
             "classifications": world.classifications,
             "disturbed": sum(len(invocation.disturbed) for invocation in world.invocations.values()),
-            "dead letters": len(world.queue.dead),
             "redriven": redriven,
             "deferrals": world.deferrals,
             "steps": world.scheduler.steps,

@@ -45,7 +45,7 @@ def test_no_schedule_breaks_a_promise(totals: Totals) -> None:
 
 def test_every_trouble_is_met(totals: Totals) -> None:
     """Nothing is proven by what never happens."""
-    for name in ("kills", "dead letters", "deferrals", "redriven"):
+    for name in ("kills", "disturbed", "deferrals", "redriven"):
         assert totals.counts[name] > SEEDS / 100, name
 
 

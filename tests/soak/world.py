@@ -43,7 +43,8 @@ class Invocation:
     done: set[str] = field(default_factory=set)
     disturbed: list[str] = field(default_factory=list)
     killed: bool = False
-    classified: set[str] = field(default_factory=set)
+    overlapped: bool = False
+    """Whether another invocation had one of its images at the same time."""
 
 
 class World:
