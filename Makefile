@@ -5,6 +5,7 @@
 # make test        lint, types, the template's policy scan, and every test that needs no Docker
 # make sam-local   the real `sam build` and `sam local invoke` against the local stack (Docker, or the emulator alone)
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    with one's own model and images besides
+# make soak        20 minutes of simulated bad days for the function, on every core: DURATION=60 for less, SEED=7 replays one
 # make bench       every claim of speed, as a ratio against a named baseline
 # make format      rewrite the sources in the house style
 # make lock        pin the requirements anew
@@ -14,7 +15,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 MAKEFLAGS += --no-print-directory
-.PHONY: setup demo test bench lint format sam-local lock clean
+.PHONY: setup demo test soak bench lint format sam-local lock clean
 
 # A pyenv shim answers to a name and then fails, so a candidate is run before it is trusted.
 # $(call python,3.13 3.12) is the first of these versions that works.
@@ -87,6 +88,9 @@ sam-local: .venv-sam/.ready
 	$(if $(MODEL),rm -rf .bucketlens/sam-bundle && $(BIN)/bucketlens model import --tflite "$(MODEL)" --labels "$(LABELS)" \
 		--out .bucketlens/sam-bundle)
 	$(BIN)/python -m bucketlens.local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)")
+
+soak: .venv/.ready
+	$(BIN)/python -m tests.soak $(if $(SEED),--replay $(SEED),--seconds $(or $(DURATION),1200))
 
 bench: .venv/.ready
 	$(BIN)/python -m benchmarks

@@ -11,26 +11,32 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, Self
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from classifier import seed
+from classifier.admission import Deadline
+from classifier.aws import clients, sqs_client
 from classifier.bundle import Manifest
-from classifier.errors import BucketlensError, FatalError, StorageUnavailable
+from classifier.errors import BucketlensError, FatalError, OutOfTime
 from classifier.events import Batch, Source, parse
 from classifier.loader import BundleLoader
 from classifier.memory import resident_bytes, share_of_decoding
-from classifier.pipeline import IN_FLIGHT, Deadline, Outcome, Pipeline, Status
+from classifier.messages import Messages, Queue
+from classifier.pipeline import IN_FLIGHT, Pipeline
 from classifier.pool import CPU_SECONDS, WorkerPool
+from classifier.processor import Outcome, Status
 from classifier.serving import ServedModel
 from classifier.settings import Settings
-from classifier.store import Store, clients
+from classifier.store import Store
 
-logger = Logger(service="bucketlens")
-metrics = Metrics(namespace="Bucketlens", service="classifier")
+_SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "bucketlens"
+logger = Logger(service=_SERVICE)
+metrics = Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or "Bucketlens", service=_SERVICE)
 
 
 class Context(Protocol):
@@ -42,32 +48,57 @@ class Context(Protocol):
 
 
 class Application:
-    """Everything that lives as long as the process: clients, model, threads."""
+    """Everything that lives as long as the process: clients, model, threads.
 
-    def __init__(self, settings: Settings, model: ServedModel, pipeline: Pipeline) -> None:
+    Args:
+        load: loads the model; called until it succeeds, when there is something to classify.
+        queue: feeds the function; None where it is not known.
+    """
+
+    def __init__(
+        self, settings: Settings, load: Callable[[], ServedModel], pipeline: Pipeline, queue: Queue | None = None
+    ) -> None:
         self._settings = settings
-        self._model = model
+        self._load = load
         self._pipeline = pipeline
+        self._queue = queue
+        self._model: ServedModel | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings and load the model.
+        """Read the settings and make the clients.
 
         Raises:
-            ConfigError, ModelUnavailable, ModelIntegrityError, ModelIncompatibleError
+            ConfigError
         """
         settings = Settings.from_environment(environment)
         logger.setLevel(settings.log_level)
         s3, dynamodb = clients(settings.endpoint_url, connections=IN_FLIGHT)
-        model = ServedModel(
-            BundleLoader(settings.model_uri, s3),
-            lambda manifest, content: _workers(settings, manifest, content),
-            golden_test=settings.golden_test,
-            clock=time.monotonic,
-        )
-        manifest = model.manifest
-        logger.info("model loaded", model=manifest.name, version=manifest.version, labels=len(manifest.labels))
-        return cls(settings, model, Pipeline(Store(s3, dynamodb, settings.table_name), settings))
+
+        def load() -> ServedModel:
+            return ServedModel(
+                BundleLoader(settings.model_uri, s3),
+                lambda manifest, content: _workers(settings, manifest, content),
+                golden_test=settings.golden_test,
+                clock=time.monotonic,
+            )
+
+        queue = Queue(settings.queue_url, partial(sqs_client, settings.endpoint_url)) if settings.queue_url else None
+        return cls(settings, load, Pipeline(Store(s3, dynamodb, settings.table_name), settings), queue)
+
+    def model(self) -> ServedModel:
+        """The model, loaded if it is not yet, and as new as the pointer says.
+
+        Raises:
+            ModelUnavailable, ModelIntegrityError, ModelIncompatibleError
+        """
+        if self._model is None:
+            self._model = self._load()
+            manifest = self._model.manifest
+            logger.info("model loaded", model=manifest.name, version=manifest.version, labels=len(manifest.labels))
+        elif (refreshed := self._model.refresh()) is not None:
+            logger.info("model refreshed", version=refreshed.version, kept_because=refreshed.kept_because)
+        return self._model
 
     def handle(self, event: Any, context: Context) -> dict[str, Any]:
         """Classify what the event names and answer in the form its source expects.
@@ -77,12 +108,19 @@ class Application:
             TransientError: images of an S3, EventBridge or direct event are left over; Lambda is to retry.
             FatalError: nothing in this batch can be right.
         """
-        batch = parse(event, self._settings.input_prefix)
-        if (refreshed := self._model.refresh()) is not None:
-            logger.info("model refreshed", version=refreshed.version, kept_because=refreshed.kept_because)
         deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
-        outcomes = self._pipeline.run(batch.images, self._model, context.aws_request_id, deadline)
+        batch = parse(event, self._settings.input_prefix)
+        messages = Messages(batch, self._queue)
+        outcomes: list[Outcome] = []
+        # A test event, or what is not for us, is answered without a model: a fresh stack has none.
+        if batch.images:
+            outcomes = self._pipeline.run(
+                batch.images, self.model(), context.aws_request_id, deadline, settle=messages.settle
+            )
         _report(batch, outcomes)
+        if batch.source is Source.SQS:
+            failures = sorted(messages.failures(outcomes))
+            return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
         return _answer(batch, outcomes)
 
 
@@ -110,8 +148,9 @@ def _workers(settings: Settings, manifest: Manifest, content: bytes) -> WorkerPo
 seed.running()
 _application: Application | None = None
 try:
-    # At import, because Lambda's initialisation has a whole CPU whatever the function's memory.
     _application = Application.from_environment(os.environ)
+    # At import, because Lambda's initialisation has a whole CPU whatever the function's memory.
+    _application.model()
 except BucketlensError as error:
     logger.warning("not ready at cold start; tried again with the first event", code=error.code, reason=str(error))
 
@@ -133,14 +172,10 @@ def handler(event: Any, context: Context) -> dict[str, Any]:
 
 
 def _answer(batch: Batch, outcomes: list[Outcome]) -> dict[str, Any]:
-    if batch.source is Source.SQS:
-        again = {outcome.image.message_id for outcome in outcomes if outcome.status.to_be_retried}
-        again |= batch.unreadable.keys()
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(filter(None, again))]}
     left = [outcome for outcome in outcomes if outcome.status.to_be_retried]
     if left:
         first = next((outcome.error for outcome in left if outcome.error), None)
-        raise first or StorageUnavailable(f"{len(left)} of {len(outcomes)} images did not fit before the deadline")
+        raise first or OutOfTime(f"{len(left)} of {len(outcomes)} images did not fit before the deadline")
     if batch.source is Source.DIRECT:
         return _document(outcomes[0]) if outcomes else {"status": "skipped", "reason": str(next(iter(batch.skipped)))}
     return {
@@ -168,7 +203,14 @@ def _report(batch: Batch, outcomes: list[Outcome]) -> None:
                 )
     for outcome in outcomes:
         if outcome.error is not None:
-            logger.warning("image failed", image=outcome.image.uri, code=outcome.error.code, reason=str(outcome.error))
+            logger.warning(
+                "image failed" if outcome.status is Status.FAILED else "image deferred",
+                image=outcome.image.uri,
+                code=outcome.error.code,
+                reason=str(outcome.error),
+                # Of what nobody expected, the whole story.
+                exc_info=outcome.error.__cause__ if outcome.error.code == BucketlensError.code else None,
+            )
         elif outcome.result is not None and outcome.result.error is not None:
             logger.info("image rejected", image=outcome.image.uri, code=outcome.result.error.code)
     for message_id, reason in batch.unreadable.items():

@@ -8,6 +8,7 @@ Created", and the direct ``{"bucket": ..., "key": ...}``. Formats: S3 User Guide
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,11 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from classifier.errors import UserError
+
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_SEQUENCER = re.compile(r"[0-9A-Fa-f]+")
+# S3 User Guide, "Creating object key names".
+_LONGEST_KEY = 1024
 
 
 class Source(StrEnum):
@@ -44,6 +50,7 @@ class ImageRef:
         key: the object key, decoded.
         sequencer: orders the events of one key, in the form :func:`comparable`; None where the event has none.
         message_id: the SQS message it came in.
+        receive_count: how often that message has been received, this time included.
     """
 
     bucket: str
@@ -51,10 +58,20 @@ class ImageRef:
     version_id: str | None = None
     sequencer: str | None = None
     message_id: str | None = None
+    receive_count: int = 1
 
     @property
     def uri(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Message:
+    """An SQS message as Lambda hands it over."""
+
+    body: str
+    receipt_handle: str
+    receive_count: int
 
 
 @dataclass
@@ -63,12 +80,15 @@ class Batch:
 
     Attributes:
         skipped: events that are not for us, by reason.
-        unreadable: SQS messages that hold no event; they belong in the dead-letter queue, by message id.
+        messages: those of an SQS batch, by id. A message without an id has "" for one: as a batch item failure, that
+            makes Lambda deliver the whole batch again, the only way to have such a message again.
+        unreadable: why a message holds no event, by its id; these belong in the dead-letter queue.
     """
 
     source: Source
     images: list[ImageRef] = field(default_factory=list)
     skipped: Counter[Skip] = field(default_factory=Counter)
+    messages: dict[str, Message] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
@@ -76,15 +96,16 @@ def parse(event: Any, input_prefix: str) -> Batch:
     """Read an event of any shape.
 
     Raises:
-        UserError: it is none of the shapes.
+        UserError: it is none of the shapes, or a field of it is not what it must be.
     """
     if not isinstance(event, dict):
         raise UserError(f"the event is {type(event).__name__}, not a JSON object")
     records = event.get("Records")
-    if isinstance(records, list) and records and all(_is_from(record, "aws:sqs") for record in records):
+    if isinstance(records, list) and any(_is_from(record, "aws:sqs") for record in records):
         return _parse_messages(records, input_prefix)
     batch = Batch(_source(event))
-    _add(batch, event, input_prefix, None)
+    for found in _found(event, input_prefix):
+        _add(batch, found)
     return batch
 
 
@@ -103,28 +124,46 @@ def _source(event: dict[str, Any]) -> Source:
     return Source.EVENTBRIDGE if "detail" in event else Source.DIRECT
 
 
-def _parse_messages(messages: list[dict[str, Any]], input_prefix: str) -> Batch:
+def _parse_messages(records: list[Any], input_prefix: str) -> Batch:
     batch = Batch(Source.SQS)
-    for message in messages:
-        message_id = str(message["messageId"])
-        found = Batch(Source.SQS)
+    for record in records:
+        fields = record if isinstance(record, dict) else {}
+        message_id, message = _text(fields, "messageId", default=""), _message(fields)
+        batch.messages[message_id] = message
         try:
-            _add(found, json.loads(message["body"]), input_prefix, message_id)
-        except (UserError, ValueError, KeyError, TypeError) as error:
+            found = list(_found(json.loads(message.body), input_prefix))
+        # RecursionError: JSON nested some thousand levels deep.
+        except (UserError, ValueError, RecursionError) as error:
             batch.unreadable[message_id] = f"{type(error).__name__}: {error}"
-        else:
-            batch.images += found.images
-            batch.skipped += found.skipped
+            continue
+        for one in found:
+            if isinstance(one, ImageRef):
+                one = replace(one, message_id=message_id, receive_count=message.receive_count)  # noqa: PLW2901
+            _add(batch, one)
     return batch
 
 
-def _add(batch: Batch, event: Any, input_prefix: str, message_id: str | None) -> None:
+def _message(fields: dict[str, Any]) -> Message:
+    """What is not there is empty: a body that is no JSON, attributes of a message that comes for the first time."""
+    attributes = fields.get("attributes")
+    received = _text(attributes, "ApproximateReceiveCount", default="") if isinstance(attributes, dict) else ""
+    return Message(
+        body=_text(fields, "body", default=""),
+        receipt_handle=_text(fields, "receiptHandle", default=""),
+        receive_count=int(received) if received.isascii() and received.isdigit() else 1,
+    )
+
+
+def _add(batch: Batch, found: ImageRef | Skip) -> None:
+    if isinstance(found, ImageRef):
+        batch.images.append(found)
+    else:
+        batch.skipped[found] += 1
+
+
+def _found(event: Any, input_prefix: str) -> Iterator[ImageRef | Skip]:
     for found in _references(event):
-        skip = _skip(found, input_prefix) if isinstance(found, ImageRef) else found
-        if isinstance(found, ImageRef) and skip is None:
-            batch.images.append(replace(found, message_id=message_id))
-        elif skip is not None:
-            batch.skipped[skip] += 1
+        yield (isinstance(found, ImageRef) and _skip(found, input_prefix)) or found
 
 
 def _skip(image: ImageRef, input_prefix: str) -> Skip | None:
@@ -146,7 +185,7 @@ def _references(event: Any) -> Iterator[ImageRef | Skip]:
     elif event.get("source") == "aws.s3" and isinstance(event.get("detail"), dict):
         yield _from_eventbridge(event)
     elif isinstance(event.get("bucket"), str) and isinstance(event.get("key"), str):
-        yield _from_request(event)
+        yield _image(event["bucket"], event["key"], event.get("version_id"), None)
     else:
         raise UserError(
             "the event is none of: S3 notification, SQS batch of them, EventBridge S3 event, "
@@ -157,44 +196,59 @@ def _references(event: Any) -> Iterator[ImageRef | Skip]:
 def _from_s3_record(record: Any) -> ImageRef | Skip:
     if not _is_from(record, "aws:s3"):
         raise UserError("a record of the event is not an S3 notification")
-    try:
-        name, stored = str(record["eventName"]), record["s3"]["object"]
-        if not name.removeprefix("s3:").startswith("ObjectCreated:"):
-            return Skip.NOT_CREATED
-        return ImageRef(
-            bucket=str(record["s3"]["bucket"]["name"]),
-            key=unquote_plus(stored["key"]),
-            version_id=_version(stored.get("versionId")),
-            sequencer=comparable(stored.get("sequencer")),
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"the S3 notification lacks {error}") from error
+    if not _text(record, "eventName").removeprefix("s3:").startswith("ObjectCreated:"):
+        return Skip.NOT_CREATED
+    described = _object(record, "s3")
+    stored = _object(described, "object")
+    key = unquote_plus(_text(stored, "key"), errors="strict")
+    return _image(_text(_object(described, "bucket"), "name"), key, stored.get("versionId"), stored.get("sequencer"))
 
 
 def _from_eventbridge(event: dict[str, Any]) -> ImageRef | Skip:
     if event.get("detail-type") != "Object Created":
         return Skip.NOT_CREATED
-    try:
-        stored = event["detail"]["object"]
-        return ImageRef(
-            bucket=str(event["detail"]["bucket"]["name"]),
-            key=str(stored["key"]),
-            version_id=_version(stored.get("version-id")),
-            sequencer=comparable(stored.get("sequencer")),
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"the EventBridge event lacks {error}") from error
+    stored = _object(event["detail"], "object")
+    bucket = _text(_object(event["detail"], "bucket"), "name")
+    return _image(bucket, _text(stored, "key"), stored.get("version-id"), stored.get("sequencer"))
 
 
-def _from_request(event: dict[str, Any]) -> ImageRef:
-    if not event["bucket"] or not event["key"]:
-        raise UserError("bucket and key must not be empty")
-    return ImageRef(bucket=event["bucket"], key=event["key"], version_id=_version(event.get("version_id")))
-
-
-def _version(value: Any) -> str | None:
+def _image(bucket: str, key: str, version_id: Any, sequencer: Any) -> ImageRef:
+    """Nothing that S3 itself could not have sent gets any further: names also go into URIs, items and log lines."""
+    if not _BUCKET.fullmatch(bucket):
+        raise UserError(f"{bucket!r} is not the name of a bucket")
+    if not 0 < len(_utf8("key", key)) <= _LONGEST_KEY:
+        raise UserError(f"the key has {len(_utf8('key', key)):,} bytes of UTF-8; a key of S3 has 1 to {_LONGEST_KEY:,}")
     # "null" is the version of an object put while versioning was off: what a plain GET gives.
-    return None if value in (None, "", "null") else str(value)
+    version = None if version_id in (None, "", "null") else version_id
+    if not isinstance(version, str | None):
+        raise UserError(f"the version id is {version!r}, not text")
+    if sequencer not in (None, "") and not (isinstance(sequencer, str) and _SEQUENCER.fullmatch(sequencer)):
+        raise UserError(f"the sequencer is {sequencer!r}, not a hexadecimal number")
+    _utf8("version id", version or "")
+    return ImageRef(bucket=bucket, key=key, version_id=version, sequencer=comparable(sequencer))
+
+
+def _utf8(what: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"the {what} {text!a} is not Unicode text: it holds half of a surrogate pair") from error
+
+
+def _text(fields: dict[str, Any], name: str, *, default: str | None = None) -> str:
+    value = fields.get(name)
+    if isinstance(value, str):
+        return value
+    if default is None:
+        raise UserError(f"{name} is {json.dumps(value)[:40]}, not text" if name in fields else f"there is no {name}")
+    return default
+
+
+def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    value = fields.get(name)
+    if not isinstance(value, dict):
+        raise UserError(f"{name} is not a JSON object" if name in fields else f"there is no {name}")
+    return value
 
 
 def _is_from(record: Any, source: str) -> bool:

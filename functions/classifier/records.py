@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from classifier.errors import ImageNotFound, ImageRejected
 from classifier.model import Prediction
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "1"
 _DIGITS = 4
+_LONGEST_MESSAGE = 500
 
 
 class Status(StrEnum):
@@ -52,6 +54,12 @@ class Rejection:
     code: str
     message: str
 
+    @classmethod
+    def of(cls, error: ImageRejected) -> Self:
+        """A decoder's words may hold anything; here they are one line of at most 500 Unicode characters."""
+        text = error.message.encode("utf-8", "backslashreplace").decode()
+        return cls(error.code, " ".join(text.split())[:_LONGEST_MESSAGE])
+
 
 @dataclass(frozen=True)
 class Result:
@@ -69,6 +77,11 @@ class Result:
     @property
     def status(self) -> Status:
         return Status.CLASSIFIED if self.error is None else Status.REJECTED
+
+    @property
+    def is_of_deleted(self) -> bool:
+        """Whether the image was deleted before it could be classified: no document is owed for it."""
+        return self.error is not None and self.error.code == ImageNotFound.code
 
     @property
     def image_uri(self) -> str:
@@ -96,8 +109,14 @@ class Result:
         """The document as one line of UTF-8 JSON with a final newline, as Athena and jq read it."""
         return (json.dumps(self.to_document(), ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
-    def to_item(self, *, sequencer: str | None, output_uri: str | None) -> dict[str, AttributeValueTypeDef]:
-        """The table's item in DynamoDB's attribute-value form; what does not apply is left out."""
+    def to_item(
+        self, *, sequencer: str | None, output_uri: str | None, unfinished: bool = False
+    ) -> dict[str, AttributeValueTypeDef]:
+        """The table's item in DynamoDB's attribute-value form; what does not apply is left out.
+
+        Args:
+            unfinished: this rejection was put before the image was begun and stands as long as that does not end.
+        """
         best = self.top[0] if self.top else None
         attention = "rejected" if self.error else "review" if self.needs_review else None
         attributes: dict[str, AttributeValueTypeDef | None] = {
@@ -120,6 +139,7 @@ class Result:
             "classified_at": _string(self.classified_at),
             "output_uri": _string(output_uri),
             "request_id": _string(self.request_id),
+            "unfinished": {"BOOL": True} if unfinished else None,
         }
         return {name: value for name, value in attributes.items() if value is not None}
 

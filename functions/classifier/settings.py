@@ -31,6 +31,7 @@ class Settings:
         output_bucket: None writes next to the image, into its own bucket.
         review_threshold: None takes the manifest's.
         endpoint_url: None is AWS.
+        queue_url: the queue that feeds the function, for sending deferred messages again; None fails them instead.
         memory_bytes: the function's memory.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     golden_test: bool
     log_level: str
     endpoint_url: str | None
+    queue_url: str | None
     memory_bytes: int
 
     @classmethod
@@ -72,13 +74,13 @@ class Settings:
             golden_test=read.choice("GOLDEN_TEST", "false", ("true", "false")) == "true",
             log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
             endpoint_url=read.text("AWS_ENDPOINT_URL", "") or None,
+            queue_url=read.text("QUEUE_URL", "") or None,
             memory_bytes=read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _MEGABYTES_PER_VCPU, low=128) * 2**20,
         )
-        if settings.output_bucket is None and settings.output_prefix.startswith(settings.input_prefix):
-            raise ConfigError(
-                f"OUTPUT_PREFIX {settings.output_prefix!r} lies inside INPUT_PREFIX {settings.input_prefix!r}: every"
-                " result would be classified again, without end. Choose prefixes apart, or another OUTPUT_BUCKET"
-            )
+        if settings.output_bucket is None:
+            settings._check_results_apart()
+        elif settings.output_bucket == settings.model_uri.bucket:
+            settings._check_models_apart("OUTPUT_PREFIX", settings.output_prefix)
         return settings
 
     @property
@@ -99,15 +101,31 @@ class Settings:
         """The bucket of an image's result.
 
         Raises:
-            ConfigError: it is the image's own, and results would arrive as new images.
+            ConfigError: prefixes that must lie apart share a bucket, now that the image's is known.
         """
         bucket = self.output_bucket or image_bucket
-        if bucket == image_bucket and self.output_prefix.startswith(self.input_prefix):
-            raise ConfigError(
-                f"results for s3://{image_bucket}/{self.input_prefix} would be written to"
-                f" s3://{bucket}/{self.output_prefix}, inside the input: choose another OUTPUT_PREFIX or OUTPUT_BUCKET"
-            )
+        if bucket == image_bucket:
+            self._check_results_apart()
+        if image_bucket == self.model_uri.bucket:
+            self._check_models_apart("INPUT_PREFIX", self.input_prefix)
+        if bucket == self.model_uri.bucket:
+            self._check_models_apart("OUTPUT_PREFIX", self.output_prefix)
         return bucket
+
+    def _check_results_apart(self) -> None:
+        # The other way round, too: with input a/in/ and output a/, the result of a/in/in/x is a/in/x.json.
+        if self.output_prefix.startswith(self.input_prefix) or self.input_prefix.startswith(self.output_prefix):
+            raise ConfigError(
+                f"OUTPUT_PREFIX {self.output_prefix!r} and INPUT_PREFIX {self.input_prefix!r} lie one inside the other:"
+                " results would be classified again, without end. Choose prefixes apart, or another OUTPUT_BUCKET"
+            )
+
+    def _check_models_apart(self, name: str, prefix: str) -> None:
+        if self.model_uri.prefix.startswith(prefix):
+            raise ConfigError(
+                f"MODEL_URI {self.model_uri} lies inside {name} {prefix!r} of the same bucket: whoever may drop images"
+                " could decide what the function runs. Choose prefixes apart"
+            )
 
 
 class _Reader:

@@ -1,62 +1,99 @@
-"""The only module that talks to S3 and DynamoDB for images and results.
+"""Images in, results out, each result with the same effect once.
 
-**Same effect once.** Deliveries repeat and overtake each other. The table's item is the arbiter: a conditional write
-lets an event win only over older ones (by sequencer). The winner then writes the JSON, and S3's conditional writes keep
-a slow winner from overwriting the JSON of a faster, newer one:
+**What there is.** Of an image: an *item* in the table; a *document*, either a JSON object of its own or a line of a
+batch's object. An attempt is named by its request id and time, which item, document's metadata and line all carry; an
+event by its sequencer, which orders the events of one key.
 
-- no item before ours: PUT if the object does not exist yet. One request, the usual case.
-- otherwise: note the object's ETag, make sure that the item is still ours, PUT only if the ETag is unchanged; again
-  from the start when it has changed. A newer winner's JSON is either there before the ETag was read, and then its item
-  is too and we stop, or comes later and makes our PUT fail.
+**Writing.** First the item, by a conditional put: only over items of older events. Who wins it, and nobody else, writes
+the document.
 
-A redelivered event finds its own sequencer in the item. If its JSON is there it is a duplicate and nothing is written;
-if it is missing, the first delivery died between the two writes, and the second takes over and completes it.
+- JSON: where there was no item before, PUT if there is no object (one request, the usual case). Otherwise note the
+  object's ETag, make sure that the item is still ours, PUT only if the ETag is unchanged; again from the start when it
+  has changed. A newer winner's document is either there before the ETag was read, and then its item is too and we
+  stop; or it comes later, and either our PUT fails or it finds ours and replaces it.
+- Lines: one object a batch, under a key of its own, when all items of the batch are written.
+- A deleted image (``image.not_found``) is owed no document. But where it replaces an item, whose document may be there
+  or still be under way, or finds a document, it writes one as any other.
+
+**Reading.** By the item, :meth:`Store.judge` tells of an event: not recorded; *superseded* (the item is of a newer
+event); *duplicate* (of this one, and its document is there: that very attempt's, by metadata or by line); *pending* (of
+this one, without its document, and so young that who put it may still be running); or left behind, and to be done
+again. The same rule serves redelivered messages before the image is fetched, and every put that is refused.
+
+**Deaths.** Before the item: nothing was done. Between item and document: the item is judged left behind once it is
+older than an invocation may be, or at once when Lambda itself repeats the request, which it does only with dead ones;
+the next delivery replaces exactly that item and goes on. Until then it is deferred, so two deliveries of one event
+never both write, and never leave two lines. After the document: duplicate.
+
+**Lost answers.** The SDK sends again what was not answered, and may meet its own effect. A put refused by an item of
+the same attempt is won; what it replaced is then unknown, so the document goes the careful way. A PUT refused by a
+document of the same attempt is done. A GET's body that is cut or stalls is fetched again. Where answers stay out, the
+image fails, and its next delivery judges by what is there, not by what was believed.
+
+**Overtaking.** An older event's put is refused. A request without sequencer replaces exactly the item it saw before it
+fetched the image, and keeps that one's sequencer: whatever was recorded meanwhile saw the image at least as new. When
+it dies before its document, the event's redelivery finds another attempt's document, and repairs it.
+
+**Claims.** An image that came back twice is begun alone, after its claim, a rejection marked ``unfinished``, has
+replaced exactly the item that was there. A result replaces the claim; a clean failure puts back what was there, in both
+cases only if the claim still stands; a death leaves it. To its own event it is never done, to older ones it is newer:
+an older event superseded by a claim that is withdrawn is made good by the claim's event, which is then in the queue or
+in the dead-letter queue.
 """
 
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from classifier.errors import BucketlensError, ImageNotFound, StorageThrottled, StorageUnavailable
+from classifier.aws import AWS_ERRORS, error_code, translated
+from classifier.errors import ImageNotFound, StorageUnavailable
 from classifier.events import ImageRef
 from classifier.records import Result
+from classifier.table import Condition, Standing, Table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
     from mypy_boto3_s3 import S3Client
 
 _NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound", "MethodNotAllowed", "405"})
-_THROTTLED = frozenset(
-    {
-        "SlowDown",
-        "503",
-        "Throttling",
-        "ThrottlingException",
-        "RequestLimitExceeded",
-        "ProvisionedThroughputExceededException",
-        "TooManyRequestsException",
-    }
-)
 _LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _ATTEMPTS = 5
+_FETCHES = 3
+# A stalled body takes the client's read timeout until it is given up.
+_LEAST_TIME_FOR_A_FETCH = 10.0
+_KEPT_LINES_OBJECTS = 16
 
 
 class Recorded(StrEnum):
-    """How a result's writing ended."""
+    """What has become of an event's result."""
 
     WON = "won"
     DUPLICATE = "duplicate"
     """The same event had been recorded before, completely."""
     SUPERSEDED = "superseded"
     """A newer event of the same image has been recorded."""
+    PENDING = "pending"
+    """The same event has an item, and who put it may still be about to write the document."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One invocation, as far as it matters to others.
+
+    Attributes:
+        request_id: Lambda repeats it when it invokes again after a failure.
+        oldest_running: attempts of invocations that may still be running are no older than this.
+    """
+
+    request_id: str
+    oldest_running: str
+
+    def may_be_running(self, attempt: Standing) -> bool:
+        return attempt.request_id != self.request_id and attempt.classified_at >= self.oldest_running
 
 
 @dataclass(frozen=True)
@@ -70,242 +107,212 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The item of an image as it was when we looked: what a request without an order of its own may replace."""
-
-    request_id: str
-    classified_at: str
-    sequencer: str | None
-
-
-@dataclass(frozen=True)
 class Output:
-    """Where a result document goes.
-
-    Attributes:
-        line: the document; None where it is written elsewhere (JSON Lines) or none is owed.
-    """
+    """Where a result document goes: an object of its own, or JSON Lines."""
 
     bucket: str
     key: str
-    line: bytes | None
+
+    @property
+    def is_lines(self) -> bool:
+        return self.key.endswith(".jsonl")
 
     @property
     def uri(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 
-
-def clients(endpoint_url: str | None, connections: int) -> tuple[S3Client, DynamoDBClient]:
-    """S3 and DynamoDB clients for one process: short timeouts, retries, as many connections as threads.
-
-    Responses are not checksummed a second time above TLS, which saves a fifth of a GetObject's CPU time.
-    """
-    # Declared empty in the template so that `sam local` can set it; the SDK would take "" for an endpoint.
-    if not os.environ.get("AWS_ENDPOINT_URL"):
-        os.environ.pop("AWS_ENDPOINT_URL", None)
-    config = Config(
-        connect_timeout=2,
-        read_timeout=8,
-        retries={"mode": "standard", "max_attempts": 3},
-        max_pool_connections=connections,
-        parameter_validation=False,
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        # A bucket's name before a local endpoint's host would have to be resolvable.
-        s3={"addressing_style": "path"} if endpoint_url else {},
-    )
-    session = boto3.session.Session()
-    return (
-        session.client("s3", endpoint_url=endpoint_url, config=config),
-        session.client("dynamodb", endpoint_url=endpoint_url, config=config),
-    )
+    @classmethod
+    def of(cls, uri: str) -> Output:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return cls(bucket, key)
 
 
 class Store:
-    """Images in, results out."""
+    """Images in, results out. Every method may raise StorageThrottled and StorageUnavailable."""
 
     def __init__(self, s3: S3Client, dynamodb: DynamoDBClient, table: str) -> None:
         self._s3 = s3
-        self._dynamodb = dynamodb
-        self._table = table
+        self.table = Table(dynamodb, table)
+        self._lines: dict[str, frozenset[tuple[str, str, str]]] = {}
 
-    def fetch(self, image: ImageRef, max_bytes: int) -> Fetched:
+    def fetch(
+        self,
+        image: ImageRef,
+        max_bytes: int,
+        *,
+        reserve: Callable[[int], None] = lambda _: None,
+        time_left: Callable[[], float] = lambda: 0.0,
+    ) -> Fetched:
         """Read an image, but not one over ``max_bytes``.
+
+        Args:
+            reserve: called with the size before the body is read; may wait until there is room for it.
+            time_left: seconds; a body that breaks off is fetched again while there are enough of them.
 
         Raises:
             ImageNotFound: it was deleted before we came.
-            StorageThrottled, StorageUnavailable
         """
         version: dict[str, Any] = {"VersionId": image.version_id} if image.version_id else {}
-        try:
-            response = self._s3.get_object(Bucket=image.bucket, Key=image.key, **version)
-            with response["Body"] as body:
-                size = response["ContentLength"]
-                data = body.read() if size <= max_bytes else b""
-        except (ClientError, BotoCoreError, OSError) as error:
-            if _code(error) in _NOT_FOUND:
-                raise ImageNotFound(f"{image.uri} was deleted before it could be classified") from error
-            raise _translated(error, f"cannot read {image.uri}") from error
-        version_id = response.get("VersionId")
-        return Fetched(data, size, response["ETag"].strip('"'), None if version_id == "null" else version_id)
+        for tries_left in reversed(range(_FETCHES)):
+            try:
+                response = self._s3.get_object(Bucket=image.bucket, Key=image.key, **version)
+            except AWS_ERRORS as error:
+                if error_code(error) in _NOT_FOUND:
+                    raise ImageNotFound(f"{image.uri} was deleted before it could be classified") from error
+                raise translated(error, f"cannot read {image.uri}") from error
+            body, size = response["Body"], response["ContentLength"]
+            version_id = response.get("VersionId")
+            known = (size, response["ETag"].strip('"'), None if version_id == "null" else version_id)
+            if size > max_bytes:
+                body.close()
+                return Fetched(b"", *known)
+            reserve(size)
+            try:
+                return Fetched(body.read(), *known)
+            except (*AWS_ERRORS, OSError) as error:
+                body.close()
+                if not tries_left or time_left() < _LEAST_TIME_FOR_A_FETCH:
+                    raise translated(error, f"cannot read {image.uri}") from error
+        raise AssertionError("the last try returns or raises")
 
-    def look(self, image_uri: str) -> Seen | None:
-        """The item of an image, if there is one; what :meth:`record` may replace for an event without sequencer."""
-        item = self._item(image_uri)
-        return None if item is None else _seen(item)
+    def judge(
+        self, standing: Standing | None, sequencer: str | None, output: Output, request: Request
+    ) -> Recorded | None:
+        """What has become of an event, by the item of its image; None where it is (still, or again) to be done."""
+        if standing is None or sequencer is None or standing.sequencer < sequencer:
+            return None
+        if standing.sequencer > sequencer:
+            return Recorded.SUPERSEDED
+        if standing.unfinished:
+            return None
+        may_be_running = request.may_be_running(standing)
+        if self._is_written(standing, output, may_be_running):
+            return Recorded.DUPLICATE
+        return Recorded.PENDING if may_be_running else None
 
-    def record(self, result: Result, output: Output | None, *, sequencer: str | None, seen: Seen | None) -> Recorded:
-        """Record a result, unless a newer event of the same image has been.
+    def record(
+        self, result: Result, output: Output, *, sequencer: str | None, seen: Standing | None, request: Request
+    ) -> Recorded:
+        """Record a result, unless a newer event of the same image has been. A line is left to :meth:`write_lines`.
 
         Args:
-            output: where the document goes; None where none is owed.
             sequencer: the event's, in comparable form.
             seen: without a sequencer, the item that was there before the image was fetched.
-
-        Raises:
-            StorageThrottled, StorageUnavailable
         """
         kept = sequencer or (seen.sequencer if seen else None)
-        item = result.to_item(sequencer=kept, output_uri=output.uri if output else None)
-        if sequencer is None:
-            condition, values = _unchanged(seen)
-        else:
-            condition = "attribute_not_exists(sequencer) OR sequencer < :sequencer"
-            values = {":sequencer": {"S": sequencer}}
-        replaced, blocking = self._put_item(item, condition, values)
-        if blocking is not None:
-            standing = _seen(blocking)
-            if sequencer is None or standing.sequencer != sequencer:
-                return Recorded.SUPERSEDED
-            if output is None or self._is_written(blocking, sequencer):
-                return Recorded.DUPLICATE
-            condition, values = _unchanged(standing)
-            _, blocking = self._put_item(item, condition, values)
-            if blocking is not None:
-                return Recorded.SUPERSEDED
-            replaced = True
-        if output is None or output.line is None:
-            return Recorded.WON
-        return self._write_output(result, output, output.line, kept, replaced)
-
-    def write_lines(self, output: Output) -> None:
-        """Write a batch's documents as one JSON Lines object.
-
-        Raises:
-            StorageThrottled, StorageUnavailable
-        """
-        try:
-            self._s3.put_object(
-                Bucket=output.bucket, Key=output.key, Body=output.line or b"", ContentType="application/x-ndjson"
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise _translated(error, f"cannot write {output.uri}") from error
-
-    def _put_item(
-        self, item: dict[str, AttributeValueTypeDef], condition: str, values: dict[str, AttributeValueTypeDef]
-    ) -> tuple[bool, dict[str, Any] | None]:
-        """Whether an item was replaced, and the item that stood in the way."""
-        compared: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
-        try:
-            response = self._dynamodb.put_item(
-                TableName=self._table,
-                Item=item,
-                ConditionExpression=condition,
-                ReturnValues="ALL_OLD",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **compared,
-            )
-        except ClientError as error:
-            if _code(error) == "ConditionalCheckFailedException":
-                standing: Any = error.response.get("Item", {})
-                return False, standing
-            raise _translated(error, f"cannot write to table {self._table}") from error
-        except BotoCoreError as error:
-            raise _translated(error, f"cannot write to table {self._table}") from error
-        return bool(response.get("Attributes")), None
-
-    def _write_output(
-        self, result: Result, output: Output, line: bytes, sequencer: str | None, replaced: bool
-    ) -> Recorded:
-        if not replaced and self._put_if(output, line, sequencer, etag=None):
-            return Recorded.WON
+        item = result.to_item(sequencer=kept, output_uri=None if result.is_of_deleted else output.uri)
+        condition = Condition.newer(sequencer) if sequencer else Condition.unchanged(seen)
         for _ in range(_ATTEMPTS):
-            head = self._head(output.bucket, output.key)
-            item = self._item(result.image_uri)
-            if item is None or _seen(item) != Seen(result.request_id, result.classified_at, sequencer):
+            put = self.table.put(item, condition)
+            if put.won:
+                if output.is_lines:
+                    return Recorded.WON
+                return self._write_output(result, Standing(item), output, replaced=put.standing is not None)
+            if sequencer is None:
                 return Recorded.SUPERSEDED
-            if self._put_if(output, line, sequencer, etag=head["ETag"] if head else None):
+            recorded = self.judge(put.standing, sequencer, output, request)
+            if recorded is not None:
+                return recorded
+            condition = Condition.unchanged(put.standing)
+        raise StorageUnavailable(f"the item of {result.image_uri} kept changing while it was written")
+
+    def write_lines(self, output: Output, lines: bytes) -> None:
+        """Write a batch's documents as one JSON Lines object."""
+        try:
+            self._s3.put_object(Bucket=output.bucket, Key=output.key, Body=lines, ContentType="application/x-ndjson")
+        except AWS_ERRORS as error:
+            raise translated(error, f"cannot write {output.uri}") from error
+
+    def _write_output(self, result: Result, item: Standing, output: Output, *, replaced: bool) -> Recorded:
+        line = result.to_line()
+        if not replaced:
+            if result.is_of_deleted:
+                if self._head(output) is None:
+                    return Recorded.WON
+            elif self._put_if(output, line, item, etag=None):
+                return Recorded.WON
+        for _ in range(_ATTEMPTS):
+            head = self._head(output)
+            if head is not None and _is_of(head, item):
+                return Recorded.WON
+            standing = self.table.look(result.image_uri)
+            if standing is None or not standing.same_attempt(item):
+                return Recorded.SUPERSEDED
+            if self._put_if(output, line, item, etag=head["ETag"] if head else None):
                 return Recorded.WON
         raise StorageUnavailable(f"{output.uri} kept changing while it was written")
 
-    def _put_if(self, output: Output, line: bytes, sequencer: str | None, *, etag: str | None) -> bool:
+    def _put_if(self, output: Output, line: bytes, item: Standing, *, etag: str | None) -> bool:
         """PUT if the object is still the one with ``etag``, or still absent; False if it is not."""
         condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        metadata = {
+            "request-id": item.request_id,
+            "classified-at": item.classified_at,
+            "sequencer": item.sequencer,
+        }
         try:
             self._s3.put_object(
                 Bucket=output.bucket,
                 Key=output.key,
                 Body=line,
                 ContentType="application/json",
-                Metadata={"sequencer": sequencer} if sequencer else {},
+                Metadata={name: value for name, value in metadata.items() if value},
                 **condition,
             )
-        except ClientError as error:
+        except AWS_ERRORS as error:
             # 404 answers If-Match on an object deleted since.
-            if _code(error) in _LOST_RACE or (etag and _code(error) in _NOT_FOUND):
+            if error_code(error) in _LOST_RACE or (etag and error_code(error) in _NOT_FOUND):
                 return False
-            raise _translated(error, f"cannot write {output.uri}") from error
-        except BotoCoreError as error:
-            raise _translated(error, f"cannot write {output.uri}") from error
+            raise translated(error, f"cannot write {output.uri}") from error
         return True
 
-    def _is_written(self, item: dict[str, Any], sequencer: str) -> bool:
-        uri = item.get("output_uri", {}).get("S", "")
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        head = self._head(bucket, key) if key else None
-        # A JSON Lines object carries no sequencer: its name is of one batch, so that it exists is enough.
-        return head is not None and head["Metadata"].get("sequencer", sequencer) == sequencer
+    def _is_written(self, standing: Standing, output: Output, may_be_running: bool) -> bool:
+        """Whether the document of an item is where the item says.
 
-    def _head(self, bucket: str, key: str) -> Any:
+        Args:
+            output: where a document would be; for an item that owes none, it must not be another's.
+        """
+        owed = standing.output_uri
+        where = Output.of(owed) if owed else output
+        if where.is_lines:
+            line = (str(standing.item["image_uri"]["S"]), standing.request_id, standing.classified_at)
+            return not owed or line in self._read_lines(where)
+        head = self._head(where)
+        if head is None:
+            return not owed and not may_be_running
+        return _is_of(head, standing)
+
+    def _read_lines(self, output: Output) -> frozenset[tuple[str, str, str]]:
+        """Image URI, request id and time of each line of an object; none where there is no object."""
+        if output.uri not in self._lines:
+            try:
+                content = self._s3.get_object(Bucket=output.bucket, Key=output.key)["Body"].read()
+            except (*AWS_ERRORS, OSError) as error:
+                if error_code(error) in _NOT_FOUND:
+                    return frozenset()
+                raise translated(error, f"cannot read {output.uri}") from error
+            # Such objects never change: kept, because the messages of a batch come back together.
+            if len(self._lines) >= _KEPT_LINES_OBJECTS:
+                self._lines.clear()
+            self._lines[output.uri] = frozenset(map(_attempt_of, content.splitlines()))
+        return self._lines[output.uri]
+
+    def _head(self, output: Output) -> Any:
         try:
-            return self._s3.head_object(Bucket=bucket, Key=key)
-        except (ClientError, BotoCoreError) as error:
-            if _code(error) in _NOT_FOUND:
+            return self._s3.head_object(Bucket=output.bucket, Key=output.key)
+        except AWS_ERRORS as error:
+            if error_code(error) in _NOT_FOUND:
                 return None
-            raise _translated(error, f"cannot read s3://{bucket}/{key}") from error
-
-    def _item(self, image_uri: str) -> dict[str, Any] | None:
-        try:
-            response = self._dynamodb.get_item(
-                TableName=self._table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise _translated(error, f"cannot read table {self._table}") from error
-        return dict(response["Item"]) if "Item" in response else None
+            raise translated(error, f"cannot read {output.uri}") from error
 
 
-def _seen(item: dict[str, Any]) -> Seen:
-    return Seen(
-        request_id=item.get("request_id", {}).get("S", ""),
-        classified_at=item.get("classified_at", {}).get("S", ""),
-        sequencer=item.get("sequencer", {}).get("S"),
-    )
+def _is_of(head: Any, item: Standing) -> bool:
+    """Whether an object is the document of an item, by the metadata it was written with."""
+    metadata = head["Metadata"]
+    return (metadata.get("request-id"), metadata.get("classified-at")) == (item.request_id, item.classified_at)
 
 
-def _unchanged(seen: Seen | None) -> tuple[str, dict[str, AttributeValueTypeDef]]:
-    if seen is None:
-        return "attribute_not_exists(image_uri)", {}
-    return "request_id = :request_id AND classified_at = :classified_at", {
-        ":request_id": {"S": seen.request_id},
-        ":classified_at": {"S": seen.classified_at},
-    }
-
-
-def _code(error: Exception) -> str:
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
-
-
-def _translated(error: Exception, what: str) -> BucketlensError:
-    reason = " ".join(str(error).split())
-    kind = StorageThrottled if _code(error) in _THROTTLED else StorageUnavailable
-    return kind(f"{what}: {reason}")
+def _attempt_of(line: bytes) -> tuple[str, str, str]:
+    document = json.loads(line)
+    image = document["image"]
+    return f"s3://{image['bucket']}/{image['key']}", document["request_id"], document["classified_at"]

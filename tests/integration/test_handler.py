@@ -6,12 +6,13 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from classifier.bundle import ModelUri
@@ -20,6 +21,7 @@ from classifier.errors import (
     ModelIncompatibleError,
     ModelIntegrityError,
     ModelUnavailable,
+    OutOfTime,
     StorageUnavailable,
     UserError,
 )
@@ -77,6 +79,13 @@ def start(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Handler]:
         return handler
 
     return cold_start
+
+
+@pytest.fixture
+def sqs_client(aws: Aws) -> Iterator[Any]:
+    client = boto3.session.Session().client("sqs", endpoint_url=aws.endpoint_url)
+    yield client
+    client.close()
 
 
 def logged(caplog: pytest.LogCaptureFixture, message: str) -> list[Any]:
@@ -178,19 +187,21 @@ def test_a_direct_s3_event_raises_after_the_other_images_are_done(aws: Aws, star
 
 def test_images_left_at_the_deadline_go_back(aws: Aws, start: Callable[..., Handler]) -> None:
     publish(aws.s3, BUCKET, bundle_files())
-    aws.put("incoming/a.png", png("red"))
+    for name in ("a", "b"):
+        aws.put(f"incoming/{name}.png", png("red"))
     handler = start()
 
     class Late(Context):
-        answers = iter([60_000, 1])
+        asked = False
 
         def get_remaining_time_in_millis(self) -> int:
-            return next(self.answers)
+            left, self.asked = (1 if self.asked else 60_000), True
+            return left
 
-    assert handler(sqs(notification("incoming/a.png")), Late()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
-    Late.answers = iter([60_000, 1])
-    with pytest.raises(StorageUnavailable, match="1 of 1 images did not fit before the deadline"):
-        handler(notification("incoming/a.png"), Late())
+    both = [notification("incoming/a.png"), notification("incoming/b.png")]
+    assert handler(sqs(*both), Late()) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    with pytest.raises(OutOfTime, match="1 of 2 images did not fit before the deadline"):
+        handler({"Records": [both[0]["Records"][0], both[1]["Records"][0]]}, Late())
 
 
 def test_skipped_and_unknown_direct_events(aws: Aws, start: Callable[..., Handler]) -> None:
@@ -215,6 +226,100 @@ def test_a_model_that_is_not_there_yet_is_found_by_a_later_event(
         handler(sqs(notification("incoming/a.png")), Context())
     publish(aws.s3, BUCKET, bundle_files())
     assert handler(sqs(notification("incoming/a.png")), Context()) == {"batchItemFailures": []}
+
+
+def test_a_fresh_stacks_test_event_needs_no_model(aws: Aws, start: Callable[..., Handler]) -> None:
+    handler = start()
+    assert handler(sqs({"Event": "s3:TestEvent"}, notification("elsewhere/a.png")), Context()) == {
+        "batchItemFailures": []
+    }
+    assert handler({"Event": "s3:TestEvent"}, Context()) == {"images": [], "skipped": {"test_event": 1}}
+    assert handler(sqs("not json"), Context()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+
+
+def test_a_deferred_message_is_sent_again_and_counts_as_done(
+    aws: Aws, sqs_client: Any, start: Callable[..., Handler]
+) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    url = sqs_client.create_queue(QueueName="images")["QueueUrl"]
+    for name in ("a", "b"):
+        aws.put(f"incoming/{name}.png", png("red"))
+
+    class Late(Context):
+        asked = False
+
+        def get_remaining_time_in_millis(self) -> int:
+            left, self.asked = (1 if self.asked else 60_000), True
+            return left
+
+    both = sqs(notification("incoming/a.png"), notification("incoming/b.png"))
+    assert start(QUEUE_URL=url)(both, Late()) == {"batchItemFailures": []}
+    (message,) = sqs_client.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert message["Body"] == both["Records"][1]["body"]
+
+
+def test_a_message_without_an_id_that_fails_brings_the_whole_batch_back(
+    aws: Aws, start: Callable[..., Handler]
+) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    aws.put("incoming/a.png", png("red"))
+    event = sqs(notification("incoming/a.png"), "not json")
+    del event["Records"][1]["messageId"]
+    assert start()(event, Context()) == {"batchItemFailures": [{"itemIdentifier": ""}]}
+    assert aws.keys() == ["predictions/a.png.json"]
+
+
+def test_what_nobody_expected_is_logged_with_its_traceback(
+    aws: Aws, start: Callable[..., Handler], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    aws.put("incoming/a.png", png("red"))
+    aws.put("incoming/b.png", png("green"))
+    start()
+    from classifier.app import Application
+    from classifier.pipeline import Pipeline
+    from classifier.settings import Settings
+    from classifier.store import Store
+
+    def fail(arguments: dict[str, Any]) -> None:
+        if arguments["Key"] == "incoming/a.png":
+            raise ZeroDivisionError("nobody expected this")
+
+    settings = Settings.from_environment({"MODEL_URI": f"s3://{BUCKET}/models/", "TABLE_NAME": TABLE})
+    model = served(aws, tmp_path, time.monotonic)
+    odd = Store(Interposed(aws.s3, "get_object", fail), aws.dynamodb, TABLE)
+    application = Application(settings, lambda: model, Pipeline(odd, settings))
+    answer = application.handle(sqs(notification("incoming/a.png"), notification("incoming/b.png")), Context())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    (record,) = logged(caplog, "image failed")
+    assert record.code == "internal"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_the_stacks_name_is_the_service_of_logs_and_metrics(
+    aws: Aws, start: Callable[..., Handler], capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = start(POWERTOOLS_SERVICE_NAME="photos", POWERTOOLS_METRICS_NAMESPACE="Ours")
+    handler({"Event": "s3:TestEvent"}, Context())
+    emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert {line["service"] for line in emitted} == {"photos"}
+    (metrics,) = [line["_aws"]["CloudWatchMetrics"][0] for line in emitted if "_aws" in line]
+    assert metrics["Namespace"] == "Ours"
+
+
+def test_no_metric_has_more_values_than_cloudwatch_takes(
+    aws: Aws, start: Callable[..., Handler], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CloudWatch User Guide, "Embedded metric format specification": at most 100 values a metric."""
+    publish(aws.s3, BUCKET, bundle_files())
+    for number in range(101):
+        aws.put(f"incoming/{number}.png", b"")
+    start()(sqs(*[notification(f"incoming/{number}.png") for number in range(101)]), Context(remaining_ms=900_000))
+    emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    values = [line["FetchTime"] for line in emitted if "FetchTime" in line]
+    assert sum(map(len, values)) == 101
+    assert max(map(len, values)) <= 100
 
 
 @pytest.mark.parametrize(

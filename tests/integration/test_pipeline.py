@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from classifier.errors import ConfigError, StorageThrottled
+from classifier.admission import Deadline
+from classifier.errors import ConfigError, ModelIncompatibleError, OutOfTime, StorageThrottled
 from classifier.events import ImageRef
 from classifier.imaging import Limits
-from classifier.pipeline import Deadline, Outcome, Pipeline, Status
+from classifier.pipeline import IN_FLIGHT, Pipeline, Settle
 from classifier.pool import WorkerPool
+from classifier.processor import Outcome, Status
 from classifier.settings import Settings
 from classifier.store import Store
 from tests.conftest import BUCKET, TABLE, Aws
-from tests.support.clients import Interposed, client_error
+from tests.support.classifiers import Preceded
+from tests.support.clients import Interposed, Recorder, client_error, once
 from tests.support.images import encoded, picture, png
 from tests.support.pools import start_pool
 
@@ -34,17 +39,27 @@ def run(
     images: list[ImageRef],
     *,
     s3: Any = None,
+    dynamodb: Any = None,
     remaining: Callable[[], float] = lambda: 100.0,
     request_id: str = "r",
+    after: float = 0.0,
+    classify: Callable[[bytes], None] = lambda _: None,
+    settle: Settle = lambda _: None,
     **environment: str,
 ) -> list[Outcome]:
+    """One invocation, ``after`` seconds from now; ``classify`` runs before each image is classified."""
     settings = Settings.from_environment({**ENVIRONMENT, **environment})
-    pipeline = Pipeline(Store(s3 or aws.s3, aws.dynamodb, TABLE), settings)
-    return pipeline.run(images, model, request_id, Deadline(remaining))
+    pipeline = Pipeline(
+        Store(s3 or aws.s3, dynamodb or aws.dynamodb, TABLE),
+        settings,
+        clock=lambda: datetime.now(UTC) + timedelta(seconds=after),
+    )
+    classifier = Preceded(model, classify)
+    return pipeline.run(images, classifier, request_id, Deadline(remaining), settle)
 
 
-def ref(name: str, sequencer: str | None = "0A", message_id: str | None = None) -> ImageRef:
-    return ImageRef(BUCKET, f"incoming/{name}", sequencer=sequencer, message_id=message_id)
+def ref(name: str, sequencer: str | None = "0A", message_id: str | None = None, receive_count: int = 1) -> ImageRef:
+    return ImageRef(BUCKET, f"incoming/{name}", sequencer=sequencer, message_id=message_id, receive_count=receive_count)
 
 
 def statuses(outcomes: list[Outcome]) -> list[str]:
@@ -99,34 +114,18 @@ def test_a_transient_failure_is_of_one_image_and_leaves_no_result(aws: Aws, mode
 
 
 def test_nothing_is_taken_after_the_deadline(aws: Aws, model: WorkerPool) -> None:
-    times = iter([100.0] * 4 + [4.0] * 100)
+    left = [100.0]
+
+    def late(_: bytes) -> None:
+        left[0] = 4.0
+
     for index in range(20):
         aws.put(f"incoming/{index}.png", png("red"))
-    outcomes = run(aws, model, [ref(f"{index}.png") for index in range(20)], remaining=lambda: next(times))
+    outcomes = run(aws, model, [ref(f"{index}.png") for index in range(20)], remaining=lambda: left[0], classify=late)
     done = [outcome for outcome in outcomes if outcome.status is Status.CLASSIFIED]
-    assert len(done) == 3
+    assert 1 <= len(done) <= IN_FLIGHT
     assert {outcome.status for outcome in outcomes} == {Status.CLASSIFIED, Status.DEFERRED}
-    assert len(aws.keys()) == 3
-
-
-@pytest.mark.parametrize(
-    ("budget", "remaining", "slowest", "room"),
-    [
-        (60, 60, 0, True),
-        (60, 5.1, 0, True),
-        (60, 4.9, 0, False),
-        (60, 19, 10, False),
-        (3, 2.9, 0, True),
-        (3, 1, 0, False),
-    ],
-)
-def test_the_reserve_grows_with_the_slowest_image_and_never_eats_the_budget(
-    budget: float, remaining: float, slowest: float, room: bool
-) -> None:
-    answers = iter([budget, remaining])
-    deadline = Deadline(lambda: next(answers))
-    deadline.took(slowest)
-    assert deadline.has_room() is room
+    assert len(aws.keys()) == len(done)
 
 
 def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, model: WorkerPool) -> None:
@@ -170,7 +169,7 @@ def test_another_output_bucket(aws: Aws, model: WorkerPool) -> None:
 
 def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
-    with pytest.raises(ConfigError, match="inside the input"):
+    with pytest.raises(ConfigError, match="lie one inside the other"):
         run(aws, model, [ref("a.png")], OUTPUT_BUCKET=BUCKET, OUTPUT_PREFIX="incoming/out/")
     assert aws.item("incoming/a.png") is None
     assert aws.keys("incoming/") == ["incoming/a.png"]
@@ -201,6 +200,242 @@ def test_json_lines_that_could_not_be_written_are_written_by_the_redelivery(aws:
 
     outcomes = run(aws, model, [ref("a.png")], s3=Interposed(aws.s3, "put_object", fail), OUTPUT_MODE="jsonl")
     assert statuses(outcomes) == ["failed"]
-    again = run(aws, model, [ref("a.png")], OUTPUT_MODE="jsonl", request_id="again")
+    early = run(aws, model, [ref("a.png")], OUTPUT_MODE="jsonl", request_id="early")
+    assert statuses(early) == ["deferred"], "the first one might still be about to write it"
+    assert early[0].retry_in == 105
+    assert aws.keys() == []
+    again = run(aws, model, [ref("a.png")], OUTPUT_MODE="jsonl", request_id="again", after=110)
     assert statuses(again) == ["classified"]
     assert len(aws.keys()) == 1
+
+
+def test_the_ordinary_path_is_one_get_one_item_one_put(aws: Aws, model: WorkerPool) -> None:
+    aws.put("incoming/a.png", png("red"))
+    calls: list[str] = []
+    run(aws, model, [ref("a.png")], s3=Recorder(aws.s3, calls), dynamodb=Recorder(aws.dynamodb, calls))
+    assert calls == ["get_object", "put_item", "put_object"]
+
+
+def test_what_a_redelivered_batch_has_done_is_not_fetched_again(aws: Aws, model: WorkerPool) -> None:
+    aws.put("incoming/a.png", png("red"))
+    aws.put("incoming/b.png", png("green"))
+    run(aws, model, [ref("a.png", "0B")])
+    run(aws, model, [ref("old.png", "0B")])
+    calls: list[str] = []
+    images = [ref("a.png", "0B", "m0", 2), ref("b.png", "0B", "m1", 2), ref("old.png", "0A", "m2", 5)]
+    outcomes = run(
+        aws, model, images, request_id="r2", s3=Recorder(aws.s3, calls), dynamodb=Recorder(aws.dynamodb, calls)
+    )
+    assert statuses(outcomes) == ["duplicate", "classified", "superseded"]
+    assert calls.count("get_object") == 1
+
+
+def test_what_nobody_expected_fails_its_image_alone(aws: Aws, model: WorkerPool) -> None:
+    for name in ("a.png", "b.png"):
+        aws.put(f"incoming/{name}", png("red"))
+    aws.put("incoming/odd.png", b"odd")
+
+    def fail(data: bytes) -> None:
+        if data == b"odd":
+            raise KeyError("nobody expected this")
+
+    outcomes = run(aws, model, [ref("a.png"), ref("odd.png"), ref("b.png")], classify=fail)
+    assert statuses(outcomes) == ["classified", "failed", "classified"]
+    assert outcomes[1].error is not None
+    assert outcomes[1].error.code == "internal"
+    assert isinstance(outcomes[1].error.__cause__, KeyError)
+
+
+def test_lines_are_written_although_the_batch_fails_as_a_whole(aws: Aws, model: WorkerPool) -> None:
+    aws.put("incoming/a.png", png("red"))
+    aws.put("incoming/b.png", b"b")
+
+    def refuse(data: bytes) -> None:
+        if data == b"b":
+            raise ModelIncompatibleError("no")
+
+    with pytest.raises(ModelIncompatibleError):
+        run(aws, model, [ref("a.png"), ref("b.png")], classify=refuse, OUTPUT_MODE="jsonl")
+    assert len(aws.keys()) == 1
+
+
+@pytest.mark.parametrize(("number", "status"), [(0, "failed"), (1, "deferred")])
+def test_running_out_of_time_is_a_failure_only_of_the_first_image(
+    aws: Aws, model: WorkerPool, number: int, status: str
+) -> None:
+    contents = [png("red"), png("green")]
+    for name, content in zip("ab", contents, strict=True):
+        aws.put(f"incoming/{name}.png", content)
+
+    def late(data: bytes) -> None:
+        if data == contents[number]:
+            raise OutOfTime("late")
+
+    images = [ref("a.png", receive_count=3), ref("b.png", receive_count=3)]
+    assert statuses(run(aws, model, images, classify=late))[number] == status
+    assert aws.item(images[number].key) is None, "its claim is withdrawn"
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+def poisonous(data: bytes) -> None:
+    if data == b"poison":
+        raise Died
+
+
+def test_an_image_that_ends_the_process_takes_no_other_with_it(aws: Aws, model: WorkerPool) -> None:
+    """Five receives of one batch, as SQS gives them, with messages deleted as the function asks."""
+    names = ["a.png", "poison.png", "b.png", "c.png"]
+    for name in names:
+        aws.put(f"incoming/{name}", b"poison" if name == "poison.png" else png("red"))
+    queue = list(names)
+    lives: list[bool] = []
+    for receive in range(1, 6):
+        images = [ref(name, message_id=name, receive_count=receive) for name in queue]
+        settled: list[str] = []
+
+        def settle(outcomes: list[Outcome], settled: list[str] = settled) -> None:
+            settled += [str(o.image.message_id) for o in outcomes if o.status is not Status.FAILED]
+
+        try:
+            run(aws, model, images, classify=poisonous, settle=settle, request_id=f"r{receive}", after=1000.0 * receive)  # type: ignore[arg-type]
+            lives.append(True)
+        except Died:
+            lives.append(False)
+        queue = [name for name in queue if name not in settled]
+    assert queue == ["poison.png"], "the others are done and deleted"
+    assert lives == [False] * 5
+    for name in ("a.png", "b.png", "c.png"):
+        assert aws.item(f"incoming/{name}")["status"] == {"S": "classified"}  # type: ignore[index]
+    item = aws.item("incoming/poison.png")
+    assert item is not None
+    assert (item["status"]["S"], item["error_code"]["S"]) == ("rejected", "image.too_costly")
+    assert "begun 5 times" in item["error_message"]["S"]
+    assert item["attention"] == {"S": "rejected"}
+
+
+def test_those_whose_tries_another_has_spent_get_new_ones(aws: Aws, model: WorkerPool) -> None:
+    for name in "abc":
+        aws.put(f"incoming/{name}.png", png("red"))
+    aws.put("incoming/poison.png", b"poison")
+    with pytest.raises(Died):
+        run(aws, model, [ref("poison.png", receive_count=3)], classify=poisonous)
+    told: list[list[str]] = []
+    images = [ref(f"{name}.png", message_id=name, receive_count=4) for name in ("poison", "a", "b", "c")]
+    with pytest.raises(Died):
+        run(
+            aws,
+            model,
+            images,
+            classify=poisonous,
+            settle=lambda outcomes: told.append(statuses(list(outcomes))),
+            request_id="r2",
+        )
+    assert told == [["deferred", "deferred"], ["classified", "deferred", "deferred"]]
+
+
+def test_those_that_fail_by_themselves_get_no_new_tries(aws: Aws, model: WorkerPool) -> None:
+    def fail(_: dict[str, Any]) -> None:
+        raise client_error("AccessDenied", 403)
+
+    images = [ref(f"{name}.png", message_id=name, receive_count=5) for name in "abc"]
+    outcomes = run(aws, model, images, s3=Interposed(aws.s3, "get_object", fail))
+    assert statuses(outcomes) == ["failed"] * 3
+
+
+def test_one_that_ended_a_process_before_runs_last_and_keeps_its_tries(aws: Aws, model: WorkerPool) -> None:
+    aws.put("incoming/a.png", b"poison")
+    aws.put("incoming/b.png", png("red"))
+    with pytest.raises(Died):
+        run(aws, model, [ref("a.png", receive_count=3)], classify=poisonous)
+    begun: list[bytes] = []
+    left = [100.0]
+
+    def late(data: bytes) -> None:
+        begun.append(data)
+        left[0] = 1.0
+
+    images = [ref("a.png", receive_count=4), ref("b.png", receive_count=4)]
+    outcomes = run(aws, model, images, classify=late, remaining=lambda: left[0], request_id="r2")
+    assert statuses(outcomes) == ["failed", "classified"]
+    assert begun == [png("red")]
+    assert isinstance(outcomes[0].error, OutOfTime)
+
+
+def test_a_claim_is_no_result_to_a_redriven_message(aws: Aws, model: WorkerPool) -> None:
+    aws.put("incoming/a.png", b"poison")
+    with pytest.raises(Died):
+        run(aws, model, [ref("a.png", receive_count=5)], classify=poisonous)
+    aws.put("incoming/a.png", png("red"))
+    outcomes = run(aws, model, [ref("a.png")], request_id="redriven")
+    assert statuses(outcomes) == ["classified"]
+    item = aws.item("incoming/a.png")
+    assert item is not None
+    assert "unfinished" not in item
+    assert item["output_uri"]["S"].endswith("predictions/a.png.json")
+
+
+def test_a_clean_failure_withdraws_the_claim(aws: Aws, model: WorkerPool) -> None:
+    aws.put("incoming/a.png", png("red"))
+    run(aws, model, [ref("a.png", "0A")])
+    before = aws.item("incoming/a.png")
+
+    def fail(_: dict[str, Any]) -> None:
+        raise client_error("InternalError", 500)
+
+    broken = Interposed(aws.s3, "get_object", fail)
+    assert statuses(run(aws, model, [ref("a.png", "0B", receive_count=3)], s3=broken)) == ["failed"]
+    assert aws.item("incoming/a.png") == before
+
+
+def test_json_lines_of_images_that_run_alone_are_written_before_the_next_is_begun(aws: Aws, model: WorkerPool) -> None:
+    for name in "ab":
+        aws.put(f"incoming/{name}.png", png("red"))
+    aws.put("incoming/c.png", b"poison")
+    images = [ref(f"{name}.png", message_id=name, receive_count=3) for name in "abc"]
+    with pytest.raises(Died):
+        run(aws, model, images, classify=poisonous, OUTPUT_MODE="jsonl")
+    objects = aws.keys()
+    written = [json.loads(aws.read(key))["image"]["key"] for key in objects]
+    assert sorted(written) == ["incoming/a.png", "incoming/b.png"]
+
+
+def test_concurrent_duplicates_leave_one_line(aws: Aws, model: WorkerPool) -> None:
+    aws.put("incoming/a.png", png("red"))
+    others: list[Outcome] = []
+    meanwhile = once(lambda: others.extend(run(aws, model, [ref("a.png")], OUTPUT_MODE="jsonl", request_id="other")))
+    slow = Interposed(aws.s3, "put_object", meanwhile)
+    outcomes = run(aws, model, [ref("a.png")], s3=slow, OUTPUT_MODE="jsonl")
+    assert (statuses(outcomes), statuses(others)) == (["classified"], ["deferred"])
+    assert len(aws.keys()) == 1
+
+
+def test_a_line_whose_item_was_put_without_an_answer_is_written_by_the_redelivery(aws: Aws, model: WorkerPool) -> None:
+    for name in "ab":
+        aws.put(f"incoming/{name}.png", png("red"))
+
+    def lose(arguments: dict[str, Any]) -> None:
+        if "a.png" in arguments["Item"]["image_uri"]["S"]:
+            aws.dynamodb.put_item(**arguments)
+            raise client_error("InternalServerError", 500)
+
+    images = [ref("a.png"), ref("b.png")]
+    first = run(aws, model, images, dynamodb=Interposed(aws.dynamodb, "put_item", lose), OUTPUT_MODE="jsonl")
+    assert statuses(first) == ["failed", "classified"]
+    again = [replace(image, receive_count=2) for image in images]
+    outcomes = run(aws, model, again, request_id="r2", after=1000, OUTPUT_MODE="jsonl")
+    assert statuses(outcomes) == ["classified", "duplicate"]
+    objects = aws.keys()
+    lines = [json.loads(line)["image"]["key"] for key in objects for line in aws.read(key).splitlines()]
+    assert sorted(lines) == ["incoming/a.png", "incoming/b.png"]
+
+
+@pytest.mark.parametrize("length", [1016, 1017, 1024])
+def test_the_longest_keys_have_documents(aws: Aws, model: WorkerPool, length: int) -> None:
+    name = "a" * (length - len("incoming/.png")) + ".png"
+    aws.put(f"incoming/{name}", png("red"))
+    assert statuses(run(aws, model, [ref(name)])) == ["classified"]
+    (key,) = aws.keys()
+    assert aws.item(f"incoming/{name}")["output_uri"] == {"S": f"s3://{BUCKET}/{key}"}  # type: ignore[index]

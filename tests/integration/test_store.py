@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 from classifier.errors import ImageNotFound, StorageThrottled, StorageUnavailable
 from classifier.events import ImageRef
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelFacts, Result
-from classifier.store import Output, Recorded, Store
+from classifier.records import ImageFacts, ModelFacts, Rejection, Result
+from classifier.store import Output, Recorded, Request, Store
+from classifier.table import Standing
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.support.clients import Interposed, client_error, once
 
+FRESH = itertools.count()
 KEY = "incoming/cat.jpg"
 OUTPUT_KEY = "predictions/cat.jpg.json"
-FRESH = itertools.count()
 
 
 class Died(Exception):
@@ -31,24 +33,29 @@ def result(label: str, request_id: str, key: str = KEY) -> Result:
     return Result(
         image=ImageFacts(BUCKET, key),
         model=ModelFacts("m", "20261120T101500Z-5d313724", "0" * 64),
-        classified_at="2026-11-20T12:00:00.000Z",
+        classified_at=AT,
         request_id=request_id,
         top=(Prediction(label, 0.9),),
     )
 
 
-def output(made: Result, key: str = OUTPUT_KEY) -> Output:
-    return Output(BUCKET, key, made.to_line())
+OUTPUT = Output(BUCKET, OUTPUT_KEY)
+AT = "2026-11-20T12:00:00.000Z"
+LATER = "2026-11-20T12:10:00.000Z"
+"""When no attempt made at ``AT`` can still be running."""
 
 
 def store(aws: Aws, s3: Any = None, dynamodb: Any = None) -> Store:
     return Store(s3 or aws.s3, dynamodb or aws.dynamodb, TABLE)
 
 
-def record(into: Store, label: str, sequencer: str | None, request_id: str | None = None) -> Recorded:
+def record(
+    into: Store, label: str, sequencer: str | None, request_id: str | None = None, oldest_running: str = LATER
+) -> Recorded:
     made = result(label, request_id or f"request-{label}-{sequencer}")
-    seen = into.look(made.image_uri) if sequencer is None else None
-    return into.record(made, output(made), sequencer=sequencer, seen=seen)
+    seen = into.table.look(made.image_uri) if sequencer is None else None
+    request = Request(made.request_id, oldest_running)
+    return into.record(made, OUTPUT, sequencer=sequencer, seen=seen, request=request)
 
 
 def standing(aws: Aws, key: str = KEY, output_key: str = OUTPUT_KEY) -> tuple[str, str]:
@@ -75,10 +82,10 @@ def test_a_death_between_item_and_json_is_completed_by_the_redelivery(aws: Aws) 
     for sequencer, label in (("0A", "first"), ("0B", "second")):
         dying = store(aws, s3=Interposed(aws.s3, "put_object", once(die)))
         with pytest.raises(Died):
-            record(dying, label, sequencer, "died")
-        assert record(store(aws), label, sequencer, "redelivered") is Recorded.WON
+            record(dying, label, sequencer, f"died-{label}")
+        assert record(store(aws), label, sequencer, f"redelivered-{label}") is Recorded.WON
         assert standing(aws) == (label, label)
-        assert aws.item(KEY)["request_id"] == {"S": "redelivered"}  # type: ignore[index]
+        assert aws.item(KEY)["request_id"] == {"S": f"redelivered-{label}"}  # type: ignore[index]
 
 
 def test_a_slow_winner_never_overwrites_a_newer_ones_json(aws: Aws) -> None:
@@ -110,37 +117,249 @@ def test_a_request_without_sequencer_replaces_what_it_saw_and_only_that(aws: Aws
     assert aws.item(KEY)["sequencer"] == {"S": "0A"}  # type: ignore[index]
     assert record(s, "older event", "09") is Recorded.SUPERSEDED
     made = result("late request", "late")
-    before = s.look(made.image_uri)
+    before = s.table.look(made.image_uri)
     assert record(s, "newer event", "0B") is Recorded.WON
-    assert s.record(made, output(made), sequencer=None, seen=before) is Recorded.SUPERSEDED
+    late = s.record(made, OUTPUT, sequencer=None, seen=before, request=Request("late", LATER))
+    assert late is Recorded.SUPERSEDED
     assert standing(aws) == ("newer event", "newer event")
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(deliveries=st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=7))
-def test_any_history_of_deliveries_ends_with_the_newest_result(aws: Aws, deliveries: list[tuple[int, bool]]) -> None:
-    """Every event is delivered again until a delivery lives to its end, as SQS does."""
-    name = next(FRESH)
-    key, output_key = f"incoming/{name}", f"predictions/{name}.json"
+def repeated(client: Any, operation: str) -> Any:
+    """A client that answers an operation as to the SDK's second attempt, the first of which had its effect."""
+    return Interposed(client, operation, lambda arguments: acted(client, operation, arguments))
 
+
+def acted(client: Any, operation: str, arguments: dict[str, Any]) -> None:
+    with suppress(ClientError):  # refused like any other; the call that follows tells
+        getattr(client, operation)(**arguments)
+
+
+@pytest.mark.parametrize("sequencer", ["0B", None])
+@pytest.mark.parametrize("before", ["nothing", "an older result"])
+def test_an_item_of_our_own_in_our_way_is_a_lost_answer(aws: Aws, sequencer: str | None, before: str) -> None:
+    if before == "an older result":
+        record(store(aws), "older", "0A")
+    made = store(aws, dynamodb=repeated(aws.dynamodb, "put_item"))
+    assert record(made, "ours", sequencer) is Recorded.WON
+    assert standing(aws) == ("ours", "ours")
+
+
+@pytest.mark.parametrize("before", ["nothing", "an older result"])
+def test_a_document_of_our_own_in_our_way_is_a_lost_answer(aws: Aws, before: str) -> None:
+    if before == "an older result":
+        record(store(aws), "older", "0A")
+    puts: list[str] = []
+
+    def again(arguments: dict[str, Any]) -> None:
+        puts.append(arguments["Key"])
+        acted(aws.s3, "put_object", arguments)
+
+    assert record(store(aws, s3=Interposed(aws.s3, "put_object", again)), "ours", "0B") is Recorded.WON
+    assert puts == [OUTPUT_KEY]
+    assert standing(aws) == ("ours", "ours")
+
+
+def test_a_request_that_dies_before_its_document_is_completed_by_the_redelivered_event(aws: Aws) -> None:
     def die() -> None:
         raise Died
 
-    def deliver(version: int, dies: bool, attempt: int) -> None:
-        s3 = Interposed(aws.s3, "put_object", once(die)) if dies else aws.s3
-        made = result(f"v{version}", f"{version}-{attempt}", key)
-        store(aws, s3=s3).record(made, output(made, output_key), sequencer=f"0{version}", seen=None)
+    record(store(aws), "by event", "0A")
+    with pytest.raises(Died):
+        record(store(aws, s3=Interposed(aws.s3, "put_object", once(die))), "by request", None)
+    assert standing(aws) == ("by request", "by event")
+    assert record(store(aws), "by event again", "0A") is Recorded.WON
+    assert standing(aws) == ("by event again", "by event again")
 
-    pending = []
-    for attempt, (version, dies) in enumerate(deliveries):
-        try:
-            deliver(version, dies, attempt)
-        except Died:
-            pending.append(version)
-    for attempt, version in enumerate(pending, start=len(deliveries)):
-        deliver(version, False, attempt)
-    newest = f"v{max(version for version, _ in deliveries)}"
-    assert standing(aws, key, output_key) == (newest, newest)
+
+def test_an_item_without_its_document_is_left_alone_while_who_put_it_may_be_running(aws: Aws) -> None:
+    def die() -> None:
+        raise Died
+
+    with pytest.raises(Died):
+        record(store(aws, s3=Interposed(aws.s3, "put_object", once(die))), "first", "0A", "r1")
+    assert record(store(aws), "second", "0A", "r2", oldest_running=AT) is Recorded.PENDING
+    assert aws.keys() == []
+    assert record(store(aws), "third", "0A", "r2", oldest_running=LATER) is Recorded.WON
+
+
+def test_a_repeated_request_id_says_that_the_attempt_before_is_over(aws: Aws) -> None:
+    def die() -> None:
+        raise Died
+
+    with pytest.raises(Died):
+        record(store(aws, s3=Interposed(aws.s3, "put_object", once(die))), "first", "0A", "r1")
+    made = replace(result("second", "r1"), classified_at=LATER)
+    again = store(aws).record(made, OUTPUT, sequencer="0A", seen=None, request=Request("r1", AT))
+    assert again is Recorded.WON
+    assert standing(aws) == ("second", "second")
+
+
+def deleted(request_id: str) -> Result:
+    return replace(result("x", request_id), top=(), error=Rejection("image.not_found", "deleted"))
+
+
+def record_deleted(into: Store, sequencer: str) -> Recorded:
+    made = deleted(f"deleted-{next(FRESH)}")
+    return into.record(made, OUTPUT, sequencer=sequencer, seen=None, request=Request(made.request_id, LATER))
+
+
+def test_overwritten_then_deleted_leaves_no_older_prediction(aws: Aws) -> None:
+    assert record_deleted(store(aws), "0A") is Recorded.WON
+    assert aws.keys() == [], "no document is owed for what was never there"
+    assert record_deleted(store(aws), "0A") is Recorded.DUPLICATE
+    record(store(aws), "there", "0B")
+    assert record_deleted(store(aws), "0C") is Recorded.WON
+    assert json.loads(aws.read(OUTPUT_KEY))["error"]["code"] == "image.not_found"
+    assert aws.item(KEY)["error_code"] == {"S": "image.not_found"}  # type: ignore[index]
+
+
+def test_a_deletion_that_died_before_its_document_is_completed_by_the_redelivery(aws: Aws) -> None:
+    def die() -> None:
+        raise Died
+
+    record(store(aws), "there", "0B")
+    with pytest.raises(Died):
+        record_deleted(store(aws, s3=Interposed(aws.s3, "put_object", once(die))), "0C")
+    assert record_deleted(store(aws), "0C") is Recorded.WON
+    assert json.loads(aws.read(OUTPUT_KEY))["error"]["code"] == "image.not_found"
+
+
+def test_a_slow_winner_cannot_write_after_the_deletion_that_overtook_it(aws: Aws) -> None:
+    overtake = once(lambda: record_deleted(store(aws), "0C"))
+    slow = store(aws, s3=Interposed(aws.s3, "put_object", overtake))
+    assert record(slow, "there", "0B") is Recorded.SUPERSEDED
+    assert json.loads(aws.read(OUTPUT_KEY))["error"]["code"] == "image.not_found"
+
+
+def test_a_line_counts_as_written_only_if_the_object_holds_it(aws: Aws) -> None:
+    lines = Output(BUCKET, "predictions/dt=2026-11-20/1-r1.jsonl")
+
+    def put(label: str, request_id: str, key: str, oldest_running: str = LATER) -> tuple[Recorded, Result]:
+        made = result(label, request_id, key)
+        request = Request(request_id, oldest_running)
+        return store(aws).record(made, lines, sequencer="0A", seen=None, request=request), made
+
+    (_, first), (_, second) = put("red", "r1", "incoming/1"), put("red", "r1", "incoming/2")
+    store(aws).write_lines(lines, first.to_line())
+    assert put("red", "r2", "incoming/1")[0] is Recorded.DUPLICATE
+    assert put("red", "r2", "incoming/2", oldest_running=AT)[0] is Recorded.PENDING
+    assert put("red", "r2", "incoming/2")[0] is Recorded.WON
+    assert second.request_id == "r1"
+
+
+def test_the_lines_of_a_batch_are_read_once(aws: Aws) -> None:
+    lines = Output(BUCKET, "predictions/dt=2026-11-20/1-r1.jsonl")
+    reads: list[str] = []
+    s = store(aws, s3=Interposed(aws.s3, "get_object", lambda arguments: reads.append(arguments["Key"])))
+    made = [result("red", "r1", f"incoming/{number}") for number in range(5)]
+    for one in made:
+        s.record(one, lines, sequencer="0A", seen=None, request=Request("r1", LATER))
+    s.write_lines(lines, b"".join(one.to_line() for one in made))
+    for one in made:
+        assert s.judge(s.table.look(one.image_uri), "0A", lines, Request("r2", LATER)) is Recorded.DUPLICATE
+    assert reads == [lines.key]
+
+
+def claimed(
+    aws: Aws, previous: Standing | None, sequencer: str | None = "0B", request_id: str = "claiming"
+) -> Standing | None:
+    made = replace(result("x", request_id), top=(), error=Rejection("image.too_costly", "never finished"))
+    return store(aws).table.claim(made, previous, sequencer)
+
+
+@pytest.mark.parametrize("before", ["nothing", "an older result"])
+def test_a_claim_stands_until_a_result_replaces_it_or_it_is_withdrawn(aws: Aws, before: str) -> None:
+    if before == "an older result":
+        record(store(aws), "older", "0A")
+    previous = store(aws).table.look(result("x", "r").image_uri)
+    claim = claimed(aws, previous)
+    assert claim is not None
+    item = aws.item(KEY)
+    assert item is not None
+    assert (item["attention"]["S"], item["error_code"]["S"]) == ("rejected", "image.too_costly")
+    assert record(store(aws), "older still", "09") is Recorded.SUPERSEDED
+    assert claimed(aws, previous, request_id="late") is None, "something else stands there now"
+    store(aws).table.withdraw(claim, previous)
+    assert aws.item(KEY) == (dict(previous.item) if previous else None)
+    claim = claimed(aws, previous)
+    assert record(store(aws), "ours", "0B") is Recorded.WON
+    assert standing(aws) == ("ours", "ours")
+    assert claim is not None
+    store(aws).table.withdraw(claim, previous)
+    assert standing(aws) == ("ours", "ours"), "what has been replaced cannot be withdrawn"
+
+
+def test_a_result_of_the_same_moment_is_not_taken_for_its_claim(aws: Aws) -> None:
+    assert claimed(aws, None) is not None
+    assert record(store(aws), "ours", "0B", "claiming") is Recorded.WON
+    assert standing(aws) == ("ours", "ours")
+
+
+def test_a_claim_of_a_request_without_sequencer_is_replaced_by_its_result(aws: Aws) -> None:
+    claim = claimed(aws, None, sequencer=None)
+    made = result("ours", "r")
+    won = store(aws).record(made, OUTPUT, sequencer=None, seen=claim, request=Request("r", LATER))
+    assert won is Recorded.WON
+    assert standing(aws) == ("ours", "ours")
+
+
+def broken_body(*failures: Exception) -> tuple[Any, list[str]]:
+    """What to do to a client so that its first bodies break off with these, and the calls it was given."""
+    left, calls = list(failures), []
+
+    class Body:
+        def __init__(self, body: Any) -> None:
+            self._body = body
+
+        def read(self) -> bytes:
+            if left:
+                raise left.pop(0)
+            data: bytes = self._body.read()
+            return data
+
+        def close(self) -> None:
+            self._body.close()
+
+    class Client:
+        def __init__(self, s3: Any) -> None:
+            self._s3 = s3
+
+        def get_object(self, **arguments: Any) -> Any:
+            calls.append(arguments["Key"])
+            response = self._s3.get_object(**arguments)
+            return {**response, "Body": Body(response["Body"])}
+
+    return Client, calls
+
+
+CUT = [
+    IncompleteReadError(actual_bytes=1, expected_bytes=3),
+    ReadTimeoutError(endpoint_url="https://example.com"),
+    ResponseStreamingError(error=OSError("reset")),
+    ConnectionResetError("reset"),
+]
+
+
+@pytest.mark.parametrize("error", CUT, ids=lambda error: type(error).__name__)
+def test_a_body_that_breaks_off_is_fetched_again_while_there_is_time(aws: Aws, error: Exception) -> None:
+    aws.put(KEY, b"abc")
+    broken, calls = broken_body(error, error)
+    fetched = store(aws, s3=broken(aws.s3)).fetch(ImageRef(BUCKET, KEY), 10, time_left=lambda: 60.0)
+    assert fetched.data == b"abc"
+    assert len(calls) == 3
+    for left, tries in ((60.0, 3), (5.0, 1)):
+        broken, calls = broken_body(error, error, error)
+        with pytest.raises(StorageUnavailable, match=f"s3://{BUCKET}/{KEY}"):
+            store(aws, s3=broken(aws.s3)).fetch(ImageRef(BUCKET, KEY), 10, time_left=lambda left=left: left)  # type: ignore[misc]
+        assert len(calls) == tries
+
+
+def test_room_for_a_body_is_reserved_before_it_is_read_and_not_for_one_over_the_limit(aws: Aws) -> None:
+    aws.put(KEY, b"abc")
+    reserved: list[int] = []
+    store(aws).fetch(ImageRef(BUCKET, KEY), 3, reserve=reserved.append)
+    store(aws).fetch(ImageRef(BUCKET, KEY), 2, reserve=reserved.append)
+    assert reserved == [3]
 
 
 def test_fetch_reads_an_object_and_its_facts(aws: Aws) -> None:

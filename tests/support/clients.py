@@ -28,6 +28,23 @@ class Interposed:
         return call
 
 
+class Recorder:
+    """A client whose calls are written down, by operation."""
+
+    def __init__(self, client: Any, calls: list[str]) -> None:
+        self._client = client
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(**arguments: Any) -> Any:
+            self._calls.append(name)
+            return method(**arguments)
+
+        return call
+
+
 def once(action: Callable[[], None]) -> Callable[[dict[str, Any]], None]:
     """``before`` that acts on the first call alone."""
     remaining = [action]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier.errors import UserError
-from classifier.events import ImageRef, Skip, Source, comparable, parse
+from classifier.events import ImageRef, Message, Skip, Source, comparable, parse
 
 KEYS = st.text(min_size=1, max_size=40).filter(lambda text: not text.endswith("/") and text.isprintable())
 HEX = st.text("0123456789ABCDEF", min_size=1, max_size=20)
@@ -113,6 +113,74 @@ def test_an_event_of_no_known_shape_is_refused_with_one_line(event: Any) -> None
 def test_an_unreadable_message_stays_alone(body: str) -> None:
     batch = parse(sqs_event(s3_event("in/a"), body, s3_event("in/b")), "in/")
     assert [image.key for image in batch.images] == ["in/a", "in/b"]
+    assert set(batch.unreadable) == {"m1"}
+
+
+ODD = {
+    "key is a number": s3_event("in/a", key=5),
+    "key is null": s3_event("in/a", key=None),
+    "key is a list": s3_event("in/a", key=["in/a"]),
+    "key is empty": s3_event("in/a", key=""),
+    "key of 1,025 bytes": s3_event("in/" + "é" * 511),
+    "key is half of a surrogate pair": s3_event("in/a", key="in/\ud800"),
+    "key is not UTF-8": s3_event("in/a", key="in/%ff"),
+    "sequencer is a number": s3_event("in/a", sequencer=10),
+    "sequencer is not hexadecimal": s3_event("in/a", sequencer="0x0A"),
+    "sequencer in other digits": s3_event("in/a", sequencer="٣"),
+    "version is a number": s3_event("in/a", versionId=3),
+    "version is half of a surrogate pair": s3_event("in/a", versionId="\udfff"),
+    "bucket is a number": eventbridge_event("in/a", detail={"bucket": {"name": 3}, "object": {"key": "in/a"}}),
+    "bucket with a slash": eventbridge_event("in/a", detail={"bucket": {"name": "a/b"}, "object": {"key": "in/a"}}),
+    "bucket is text": eventbridge_event("in/a", detail={"bucket": "photos", "object": {"key": "in/a"}}),
+    "no object": eventbridge_event("in/a", detail={"bucket": {"name": "photos"}}),
+    "no name of the event": {"Records": [{"eventSource": "aws:s3", "s3": {}}]},
+    "request with a number": {"bucket": "photos", "key": 3},
+    "nested 100,000 deep": "[" * 100_000,
+    "nested 100,000 deep in a field": '{"Records":' + "[" * 100_000 + "]" * 100_000 + "}",
+    "nested notification": {"Type": "Notification", "Message": "[" * 100_000},
+    "NaN": "NaN",
+    "fields of many kinds": {"\ud800": 1, "x": 2},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_an_odd_message_fails_alone(odd: Any) -> None:
+    batch = parse(sqs_event(s3_event("in/a"), odd, s3_event("in/b")), "in/")
+    assert [image.key for image in batch.images] == ["in/a", "in/b"]
+    assert set(batch.unreadable) == {"m1"}
+    reason = batch.unreadable["m1"]
+    assert reason.isprintable()
+    assert len(reason) < 300
+
+
+def test_a_key_of_1024_bytes_is_one() -> None:
+    (image,) = parse(s3_event("in/a" + "é" * 510), "in/").images
+    assert len(image.key.encode()) == 1024
+
+
+def test_a_message_tells_how_often_it_was_received_and_is_kept_for_sending_it_again() -> None:
+    event = sqs_event(s3_event("in/a"), s3_event("in/b"), s3_event("in/c"))
+    event["Records"][0] |= {"attributes": {"ApproximateReceiveCount": "3"}, "receiptHandle": "handle"}
+    event["Records"][1] |= {"attributes": {"ApproximateReceiveCount": "²"}}
+    batch = parse(event, "in/")
+    assert [image.receive_count for image in batch.images] == [3, 1, 1]
+    assert batch.messages["m0"] == Message(event["Records"][0]["body"], "handle", 3)
+    assert set(batch.messages) == {"m0", "m1", "m2"}
+
+
+@pytest.mark.parametrize("change", [{"messageId": None}, {"messageId": 7}, {"messageId": ""}])
+def test_a_message_without_an_id_is_classified_like_any_other(change: dict[str, Any]) -> None:
+    event = sqs_event(s3_event("in/a"), s3_event("in/b"))
+    event["Records"][0] |= change
+    assert [(image.key, image.message_id) for image in parse(event, "in/").images] == [("in/a", ""), ("in/b", "m1")]
+
+
+@pytest.mark.parametrize("record", [{"eventSource": "aws:sqs", "messageId": "m1"}, {"messageId": "m1"}])
+def test_a_message_without_a_body_fails_alone(record: dict[str, Any]) -> None:
+    event = sqs_event(s3_event("in/a"))
+    event["Records"].append(record)
+    batch = parse(event, "in/")
+    assert [image.key for image in batch.images] == ["in/a"]
     assert set(batch.unreadable) == {"m1"}
 
 

@@ -64,9 +64,9 @@ def imports(source: str) -> set[str]:
 
 
 def test_the_layers_hold() -> None:
-    """TensorFlow nowhere; the SDK only in store and loader; the interpreter only in model."""
+    """TensorFlow nowhere; the SDK only in aws and loader; the interpreter only in model."""
     by_module = {path.stem: imports(path.read_text(encoding="utf-8")) for path in FUNCTION.glob("*.py")}
     assert all("tensorflow" not in found and "keras" not in found for found in by_module.values())
-    assert {name for name, found in by_module.items() if found & {"boto3", "botocore"}} == {"loader", "store"}
+    assert {name for name, found in by_module.items() if found & {"boto3", "botocore"}} == {"aws", "loader"}
     assert {name for name, found in by_module.items() if found & {"ai_edge_litert", "tflite_runtime"}} == {"model"}
     assert {name for name, found in by_module.items() if "PIL" in found} == {"imaging"}

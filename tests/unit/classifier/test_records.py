@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifier.errors import CorruptImage
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelFacts, Rejection, Result, timestamp
 
@@ -105,6 +106,20 @@ def test_attention_is_sparse() -> None:
     assert rejected["error_code"] == {"S": "image.corrupt"}
     assert "label" not in rejected
     assert "attention" not in CLASSIFIED.to_item(sequencer=None, output_uri=None)
+
+
+def test_an_unfinished_attempt_is_marked() -> None:
+    assert REJECTED.to_item(sequencer=None, output_uri=None, unfinished=True)["unfinished"] == {"BOOL": True}
+    assert "unfinished" not in REJECTED.to_item(sequencer=None, output_uri=None)
+
+
+@given(message=st.text(st.characters(), max_size=2000))
+def test_a_rejection_is_one_short_line_of_unicode_whatever_the_decoder_says(message: str) -> None:
+    rejection = Rejection.of(CorruptImage(message))
+    assert rejection.code == "image.corrupt"
+    assert len(rejection.message) <= 500
+    assert len(rejection.message.splitlines()) <= 1
+    rejection.message.encode()
 
 
 @given(confidence=st.floats(0, 1), sequencer=st.none() | st.just(""))

@@ -21,7 +21,7 @@ def test_defaults_are_the_contracts() -> None:
     assert (settings.top_k, settings.review_threshold, settings.golden_test) == (5, None, False)
     assert settings.limits == Limits(26_214_400, 64_000_000)
     assert settings.output_mode is OutputMode.IMAGE
-    assert settings.endpoint_url is None
+    assert (settings.endpoint_url, settings.queue_url) == (None, None)
     assert settings.workers == 1
     assert settings.memory_bytes == 1769 * 2**20
     assert settings.bytes_in_flight == 1769 * 2**20 // 16
@@ -61,9 +61,12 @@ def test_everything_can_be_set_and_empty_counts_as_not_set() -> None:
         ({"MODEL_URI": "http://example.com"}, "is not a model location"),
         ({"INPUT_PREFIX": "incoming"}, "ends with /"),
         ({"OUTPUT_PREFIX": "/out/"}, "does not begin with it"),
-        ({"OUTPUT_PREFIX": "incoming/out/"}, "lies inside INPUT_PREFIX"),
-        ({"OUTPUT_PREFIX": "incoming/"}, "lies inside INPUT_PREFIX"),
-        ({"INPUT_PREFIX": ""}, "lies inside INPUT_PREFIX"),
+        ({"OUTPUT_PREFIX": "incoming/out/"}, "lie one inside the other"),
+        ({"OUTPUT_PREFIX": "incoming/"}, "lie one inside the other"),
+        ({"INPUT_PREFIX": ""}, "lie one inside the other"),
+        ({"OUTPUT_PREFIX": ""}, "lie one inside the other"),
+        ({"INPUT_PREFIX": "a/in/", "OUTPUT_PREFIX": "a/"}, "lie one inside the other"),
+        ({"OUTPUT_BUCKET": "photos", "OUTPUT_PREFIX": "models/"}, "MODEL_URI s3://photos/models/ lies inside OUTPUT"),
         ({"TOP_K": "many"}, "TOP_K is 'many', not a whole number"),
         ({"TOP_K": "0"}, "the least is 1"),
         ({"REVIEW_THRESHOLD": "1.5"}, "not a number between 0 and 1"),
@@ -84,8 +87,27 @@ def test_a_wrong_setting_is_named(change: dict[str, str], message: str) -> None:
 
 def test_results_never_go_back_into_the_input() -> None:
     settings = Settings.from_environment(
-        {**REQUIRED, "INPUT_PREFIX": "", "OUTPUT_PREFIX": "", "OUTPUT_BUCKET": "results"}
+        {**REQUIRED, "MODEL_URI": "s3://models/", "INPUT_PREFIX": "", "OUTPUT_PREFIX": "", "OUTPUT_BUCKET": "results"}
     )
     assert settings.output_bucket_for("photos") == "results"
-    with pytest.raises(ConfigError, match="inside the input"):
+    with pytest.raises(ConfigError, match="lie one inside the other"):
         settings.output_bucket_for("results")
+
+
+@pytest.mark.parametrize(
+    ("change", "bucket", "variable"),
+    [
+        ({"INPUT_PREFIX": "models/", "OUTPUT_BUCKET": "results"}, "photos", "INPUT_PREFIX"),
+        ({"INPUT_PREFIX": "", "OUTPUT_BUCKET": "results"}, "photos", "INPUT_PREFIX"),
+        ({"MODEL_URI": "s3://photos/incoming/models/"}, "photos", "INPUT_PREFIX"),
+        ({"MODEL_URI": "s3://photos/predictions/models/"}, "photos", "OUTPUT_PREFIX"),
+        ({"OUTPUT_PREFIX": "models/"}, "photos", "OUTPUT_PREFIX"),
+    ],
+)
+def test_a_bundle_is_neither_an_image_nor_overwritten_by_a_result(
+    change: dict[str, str], bucket: str, variable: str
+) -> None:
+    settings = Settings.from_environment({**REQUIRED, **change})
+    with pytest.raises(ConfigError, match=f"lies inside {variable}"):
+        settings.output_bucket_for(bucket)
+    assert settings.output_bucket_for("elsewhere")

@@ -1,0 +1,76 @@
+"""The function's AWS clients, and what their errors mean."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from classifier.errors import StorageThrottled, StorageUnavailable, TransientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+AWS_ERRORS = (ClientError, BotoCoreError)
+"""What a call of a client raises. Bodies of responses are read through botocore, so theirs are among them."""
+
+_THROTTLED = frozenset(
+    {
+        "SlowDown",
+        "503",
+        "Throttling",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "ProvisionedThroughputExceededException",
+        "TooManyRequestsException",
+    }
+)
+
+
+def clients(endpoint_url: str | None, connections: int) -> tuple[S3Client, DynamoDBClient]:
+    """S3 and DynamoDB clients for one process: short timeouts, retries, as many connections as threads."""
+    session, config = boto3.session.Session(), _config(endpoint_url, connections)
+    return (
+        session.client("s3", endpoint_url=endpoint_url, config=config),
+        session.client("dynamodb", endpoint_url=endpoint_url, config=config),
+    )
+
+
+def sqs_client(endpoint_url: str | None) -> SQSClient:
+    """An SQS client; few invocations need one, so it is no part of a cold start."""
+    return boto3.session.Session().client("sqs", endpoint_url=endpoint_url, config=_config(endpoint_url, 1))
+
+
+def error_code(error: Exception) -> str:
+    """The service's code for an error; empty when the service did not answer."""
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
+
+
+def translated(error: Exception, what: str) -> TransientError:
+    """``error`` as StorageThrottled or StorageUnavailable, saying ``what`` could not be done."""
+    reason = " ".join(str(error).split())
+    kind = StorageThrottled if error_code(error) in _THROTTLED else StorageUnavailable
+    return kind(f"{what}: {reason}")
+
+
+def _config(endpoint_url: str | None, connections: int) -> Config:
+    # Declared empty in the template so that `sam local` can set it; the SDK would take "" for an endpoint.
+    if not os.environ.get("AWS_ENDPOINT_URL"):
+        os.environ.pop("AWS_ENDPOINT_URL", None)
+    return Config(
+        connect_timeout=2,
+        read_timeout=8,
+        retries={"mode": "standard", "max_attempts": 3},
+        max_pool_connections=connections,
+        parameter_validation=False,
+        # Responses are not checksummed a second time above TLS: a fifth of a GetObject's CPU time.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # A bucket's name before a local endpoint's host would have to be resolvable.
+        s3={"addressing_style": "path"} if endpoint_url else {},
+    )

@@ -1,0 +1,289 @@
+"""One image: ask the table, claim, fetch, classify, record."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from classifier.admission import ByteBudget, Deadline
+from classifier.bundle import Manifest
+from classifier.errors import (
+    BucketlensError,
+    FatalError,
+    ImageRejected,
+    ImageTooCostly,
+    OutOfTime,
+    StorageUnavailable,
+    TransientError,
+)
+from classifier.events import ImageRef
+from classifier.imaging import check_size
+from classifier.model import Classified, Prediction
+from classifier.records import ImageFacts, ModelFacts, Rejection, Result, timestamp
+from classifier.settings import OutputMode, Settings
+from classifier.store import Output, Recorded, Request, Store
+from classifier.table import Standing
+
+_LONGEST_KEY = 1024  # S3 User Guide, "Creating object key names"
+# Beyond an invocation's own time: clocks that differ, and a last request that is on its way when the process ends.
+_MARGIN_SECONDS = 5.0
+# SQS delays a message by at most this.
+_LONGEST_DELAY_SECONDS = 900
+
+
+class Classifier(Protocol):
+    """The part of :class:`classifier.serving.ServedModel` that is used here."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def classify(self, data: bytes, top_k: int, time_left: float) -> Classified: ...
+
+
+class Status(StrEnum):
+    """What became of an image in this invocation."""
+
+    CLASSIFIED = "classified"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+    DEFERRED = "deferred"
+
+    @property
+    def to_be_retried(self) -> bool:
+        return self in (Status.FAILED, Status.DEFERRED)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One image's end.
+
+    Attributes:
+        result: when it was classified or rejected.
+        error: when it failed, or was deferred for a reason of its own.
+        retry_in: when it was deferred, the seconds until there is a point in trying again.
+    """
+
+    image: ImageRef
+    status: Status
+    result: Result | None = None
+    error: BucketlensError | None = None
+    retry_in: int = 0
+
+
+class Lines:
+    """The documents of a JSON Lines object that is still to be written, by output bucket.
+
+    Args:
+        key: of the object; it is in the table's items before the object is there.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.results: dict[str, list[Result]] = {}
+
+    def add(self, bucket: str, result: Result) -> None:
+        self.results.setdefault(bucket, []).append(result)
+
+
+@dataclass
+class Run:
+    """One batch on its way.
+
+    Attributes:
+        request: of this invocation, for telling its attempts from others'.
+        lines: what goes into the next JSON Lines object.
+        fatal: set once anything shows that nothing in this batch can be right.
+    """
+
+    model: Classifier
+    request: Request
+    deadline: Deadline
+    lines: Lines
+    fatal: FatalError | None = None
+
+
+def request(request_id: str, now: datetime, budget_seconds: float) -> Request:
+    """An invocation that begins at ``now`` and may take ``budget_seconds``, as may those before it."""
+    return Request(request_id, timestamp(now - timedelta(seconds=budget_seconds + _MARGIN_SECONDS)))
+
+
+class Processor:
+    """Takes images from reference to recorded result. Safe to call from several threads.
+
+    Args:
+        budget: bounds the bytes of files in memory.
+        clock: the time, aware.
+    """
+
+    def __init__(self, store: Store, settings: Settings, budget: ByteBudget, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._settings = settings
+        self._budget = budget
+        self._clock = clock
+
+    def process(self, image: ImageRef, run: Run, *, alone: bool = False) -> Outcome:
+        """Classify an image, unless the table says that it is done, and record the result.
+
+        Args:
+            alone: claim the image first, so that an attempt which ends the process is known for it afterwards.
+        """
+        number = None if run.fatal is not None else run.deadline.begin()
+        if number is None:
+            return Outcome(image, Status.DEFERRED)
+        known: Outcome | None = None
+        try:
+            known, seen = self.known(image, run)
+            return known or self._attempt(image, seen, run, alone)
+        except OutOfTime as error:
+            # The first had all the time there is: sent again for nothing, it would go round for ever.
+            return Outcome(image, Status.FAILED if number == 1 else Status.DEFERRED, error=error)
+        except TransientError as error:
+            return Outcome(image, Status.FAILED, error=error)
+        except FatalError as error:
+            run.fatal = error
+            return Outcome(image, Status.DEFERRED)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this image's and not its neighbours'
+            unexpected = BucketlensError(f"unexpected {type(error).__name__}: {error}")
+            unexpected.__cause__ = error
+            return Outcome(image, Status.FAILED, error=unexpected)
+        finally:
+            run.deadline.finish(worked=known is None)
+
+    def known(self, image: ImageRef, run: Run) -> tuple[Outcome | None, Standing | None]:
+        """The outcome if an earlier delivery has had it, and the image's item where it had to be looked at: for
+        redelivered events, and for those without a sequencer, which may replace only what they have seen.
+
+        Raises:
+            TransientError, ConfigError
+        """
+        output = self._output(image, run)
+        if image.sequencer is not None and image.receive_count == 1:
+            return None, None
+        seen = self._store.table.look(image.uri)
+        recorded = self._store.judge(seen, image.sequencer, output, run.request)
+        return (None if recorded is None else self._ended(image, recorded, run)), seen
+
+    def _attempt(self, image: ImageRef, seen: Standing | None, run: Run, alone: bool) -> Outcome:
+        if not alone:
+            return self._classify(image, seen, run)
+        # Two that take each other's claim for what was there before would put it back when they fail.
+        if seen is not None and seen.unfinished and run.request.may_be_running(seen):
+            return self._ended(image, Recorded.PENDING, run)
+        claim = self._store.table.claim(self._unfinished(image, run), seen, image.sequencer)
+        if claim is None:
+            raise StorageUnavailable(f"the item of {image.uri} changed while it was claimed")
+        try:
+            return self._classify(image, claim, run)
+        except Exception:
+            with suppress(TransientError):  # it then stands, and the next delivery takes it for a death
+                self._store.table.withdraw(claim, seen)
+            raise
+
+    def _classify(self, image: ImageRef, seen: Standing | None, run: Run) -> Outcome:
+        output = self._output(image, run)
+        result = self._result(image, run)
+        recorded = self._store.record(result, output, sequencer=image.sequencer, seen=seen, request=run.request)
+        if recorded is not Recorded.WON:
+            return self._ended(image, recorded, run)
+        if output.is_lines and not result.is_of_deleted:
+            run.lines.add(output.bucket, result)
+        return Outcome(image, Status(result.status), result)
+
+    def _result(self, image: ImageRef, run: Run) -> Result:
+        settings = self._settings
+        timing: dict[str, float] = {}
+        facts = ImageFacts(bucket=image.bucket, key=image.key, version_id=image.version_id)
+        top: tuple[Prediction, ...] = ()
+        error: Rejection | None = None
+        manifest = run.model.manifest
+        try:
+            with self._budget.reservation() as reserve:
+                with _timed(timing, "fetch"):
+                    fetched = self._store.fetch(
+                        image, settings.limits.max_bytes, reserve=reserve, time_left=run.deadline.time_left
+                    )
+                facts = replace(
+                    facts,
+                    etag=fetched.etag,
+                    size_bytes=fetched.size_bytes,
+                    version_id=image.version_id or fetched.version_id,
+                )
+                check_size(fetched.size_bytes, settings.limits)
+                seen = run.model.classify(fetched.data, settings.top_k, run.deadline.time_left())
+            facts = replace(facts, format=seen.format, width=seen.width, height=seen.height)
+            top = seen.top
+            timing |= seen.timing_ms
+        except ImageRejected as rejected:
+            error = Rejection.of(rejected)
+        threshold = manifest.review_threshold if settings.review_threshold is None else settings.review_threshold
+        return Result(
+            image=facts,
+            model=_facts(manifest),
+            classified_at=timestamp(self._clock()),
+            request_id=run.request.request_id,
+            top=top,
+            needs_review=bool(top) and top[0].confidence < threshold,
+            error=error,
+            timing_ms=timing,
+        )
+
+    def _unfinished(self, image: ImageRef, run: Run) -> Result:
+        return Result(
+            image=ImageFacts(bucket=image.bucket, key=image.key, version_id=image.version_id),
+            model=_facts(run.model.manifest),
+            classified_at=timestamp(self._clock()),
+            request_id=run.request.request_id,
+            error=Rejection(
+                ImageTooCostly.code,
+                f"classification was begun {image.receive_count} times and never finished: the function crashed, or ran"
+                " out of memory or time. See its log; lower MAX_IMAGE_PIXELS, or give the function more memory",
+            ),
+        )
+
+    def _ended(self, image: ImageRef, recorded: Recorded, run: Run) -> Outcome:
+        if recorded is not Recorded.PENDING:
+            return Outcome(image, Status(recorded))
+        wait = min(math.ceil(run.deadline.budget + _MARGIN_SECONDS), _LONGEST_DELAY_SECONDS)
+        error = StorageUnavailable(f"another delivery of the same event of {image.uri} may still be writing its result")
+        return Outcome(image, Status.DEFERRED, error=error, retry_in=wait)
+
+    def _output(self, image: ImageRef, run: Run) -> Output:
+        bucket = self._settings.output_bucket_for(image.bucket)
+        if self._settings.output_mode is OutputMode.JSONL:
+            return Output(bucket, run.lines.key)
+        return Output(bucket, output_key(image.key, self._settings.input_prefix, self._settings.output_prefix))
+
+
+def output_key(key: str, input_prefix: str, output_prefix: str) -> str:
+    """Where an image's document goes: ``incoming/a/cat.jpg`` to ``predictions/a/cat.jpg.json``.
+
+    Where that would be over the 1,024 bytes that S3 allows, it is cut between two characters and ends in ``~``, the
+    first 16 hexadecimal digits of the SHA-256 of the image's key, and ``.json``.
+    """
+    name = output_prefix + key.removeprefix(input_prefix)
+    if len(name.encode()) + len(".json") <= _LONGEST_KEY:
+        return f"{name}.json"
+    end = f"~{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    return name.encode()[: _LONGEST_KEY - len(end)].decode(errors="ignore") + end
+
+
+def _facts(manifest: Manifest) -> ModelFacts:
+    return ModelFacts(manifest.name, manifest.version, manifest.model.sha256)
+
+
+@contextmanager
+def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        timing[stage] = (time.perf_counter() - started) * 1000
