@@ -5,6 +5,7 @@
 # make test        lint, types, and every test that needs no Docker
 # make sam-local   the real `sam build` and `sam local invoke` against the local stack (Docker, or the emulator alone)
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    with one's own model and images besides
+#                  INVOKE_IMAGE=name SKIP_PULL_IMAGE=1          run in that image, and do not look for it in a registry
 # make bench       every claim of speed, as a ratio against a named baseline
 # make format      rewrite the sources in the house style
 # make lock        pin the requirements anew
@@ -79,7 +80,8 @@ test: lint .venv-sam/.ready .venv-tflite/.ready
 sam-local: .venv-sam/.ready
 	$(if $(MODEL),rm -rf .bucketlens/sam-bundle && $(BIN)/bucketlens model import --tflite "$(MODEL)" --labels "$(LABELS)" \
 		--out .bucketlens/sam-bundle)
-	$(BIN)/python -m bucketlens.local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)")
+	$(BIN)/python -m bucketlens.local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)") \
+		$(if $(INVOKE_IMAGE),--invoke-image "$(INVOKE_IMAGE)") $(if $(SKIP_PULL_IMAGE),--skip-pull-image)
 
 bench: .venv/.ready
 	$(BIN)/python -m benchmarks
@@ -95,7 +97,7 @@ lock: .venv/.ready
 	$(compile) --python-version 3.11 --no-annotate requirements/tflite.in -o requirements/tflite.txt
 	$(compile) --universal --python-version 3.11 requirements/sam.in -o requirements/sam.txt
 	$(compile) --python-version 3.13 --python-platform x86_64-manylinux_2_28 --no-annotate -c requirements/dev.txt \
-		bucketlens/local/sam/runtime.in -o bucketlens/local/sam/runtime.txt
+		.ci/lambda-image/runtime.in -o .ci/lambda-image/runtime.txt
 	# The function runs what was tested: the versions of dev.txt on the Python of Lambda.
 	$(compile) --no-deps --python-version 3.13 -c requirements/dev.txt functions/requirements.in -o functions/requirements.txt
 
