@@ -2,12 +2,14 @@
 #                  DATA=folder               one's own photos, a folder per class
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    one's own model
 #                  KEEP=1                    leaves the local stack running
+# make check       what to run while working: lint, types, and all tests but the slow ones
 # make test        lint, types, and every test that needs no Docker
 # make sam-local   the real `sam build` and `sam local invoke` against the local stack (Docker, or the emulator alone)
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    with one's own model and images besides
 #                  INVOKE_IMAGE=name SKIP_PULL_IMAGE=1          run in that image, and do not look for it in a registry
 # make bench       every claim of speed, as a ratio against a named baseline
 # make format      rewrite the sources in the house style
+# make docs        regenerate docs/commands.md from the command line
 # make lock        pin the requirements anew
 # make clean       remove what the other targets made
 
@@ -15,7 +17,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 MAKEFLAGS += --no-print-directory
-.PHONY: setup demo test bench lint format sam-local lock clean
+.PHONY: setup demo check test bench lint format docs sam-local lock clean
 
 # A pyenv shim answers to a name and then fails, so a candidate is run before it is trusted.
 # $(call python,3.13 3.12) is the first of these versions that works.
@@ -72,6 +74,9 @@ lint: .venv/.ready
 FUNCTION_TESTS := tests/unit/classifier tests/integration/test_store.py tests/integration/test_pipeline.py \
 	tests/integration/test_handler.py
 
+check: lint
+	$(BIN)/pytest -q -m "not slow"
+
 test: lint .venv-sam/.ready .venv-tflite/.ready
 	$(BIN)/pytest
 	echo "the function's tests again: Python 3.11 with tflite-runtime"
@@ -89,6 +94,10 @@ bench: .venv/.ready
 format: .venv/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.ready
+	$(BIN)/python docs/commands.py >docs/.commands.new
+	mv docs/.commands.new docs/commands.md
 
 compile = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header
 lock: .venv/.ready
