@@ -28,7 +28,7 @@ class Interposed:
         return call
 
 
-def once(action: Callable[[], None]) -> Callable[[dict[str, Any]], None]:
+def once(action: Callable[[], object]) -> Callable[[dict[str, Any]], None]:
     """``before`` that acts on the first call alone."""
     remaining = [action]
 

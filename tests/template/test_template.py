@@ -54,6 +54,7 @@ def test_cfn_lint_has_nothing_to_say() -> None:
 
 
 @pytest.mark.sam
+@pytest.mark.slow
 def test_sam_validate(sam: Path, sam_environment: Mapping[str, str]) -> None:
     done = subprocess.run(
         [str(sam), "validate", "--lint", "--template", str(TEMPLATE)],
