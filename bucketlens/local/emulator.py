@@ -139,7 +139,7 @@ class Emulator:
         if not self._function_dir.is_dir():
             raise UserError(f"the function's folder {self._function_dir} does not exist")
         if not os.access(self._python, os.X_OK):
-            raise UserError(f"{self._python} is not a Python that can be run")
+            raise UserError(f"{self._python} is not an executable Python")
         if subprocess.run([self._python, "-c", "import awslambdaric"], capture_output=True, check=False).returncode:
             raise UserError(f"{self._python} lacks Lambda's runtime client; install awslambdaric into its environment")
         if self._temporary is None:

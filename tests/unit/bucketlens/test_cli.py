@@ -63,7 +63,7 @@ def test_every_command_explains_itself_with_an_example(words: str, text: str) ->
     [
         ("results find", {}, "no AWS region"),
         ("results find", {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}, "no AWS credentials"),
-        ("results find --rejected --label x", {}, "leave --label"),
+        ("results find --rejected --label x", {}, "cannot be combined with --label"),
         ("local env --port 1", {}, "bucketlens local up"),
         ("model inspect-nothing", {}, None),
         ("model import --tflite missing.tflite --labels x --out y", {}, "missing.tflite"),
@@ -152,3 +152,13 @@ def test_a_missing_module_of_ours_is_a_defect_and_not_hidden(monkeypatch: pytest
 def test_the_command_reference_is_not_stale() -> None:
     made = subprocess.run([sys.executable, ROOT / "docs" / "commands.py"], capture_output=True, text=True, check=True)
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == made.stdout, "run `make docs`"
+
+
+@pytest.mark.parametrize("folder", ["bucketlens", "functions", "model_build", "docs"])
+def test_nobody_is_told_to_install_a_name_that_is_not_ours(folder: str) -> None:
+    told = [
+        path
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".md") and re.search(r"pip install '?bucketlens", path.read_text(encoding="utf-8"))
+    ]
+    assert told == []
