@@ -43,6 +43,7 @@ def allows(source: dict[str, Any], parameter: str, value: str) -> bool:
     return re.fullmatch(rules.get("AllowedPattern", ".*"), value) is not None
 
 
+@pytest.mark.slow
 def test_cfn_lint_has_nothing_to_say() -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("cfn-lint")), str(TEMPLATE)],
