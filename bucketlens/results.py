@@ -37,9 +37,11 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.needs_review and self.rejected:
-            raise UserError("--needs-review and --rejected exclude each other: a rejected image has no prediction")
+            raise UserError("--needs-review and --rejected cannot be combined: a rejected image has no prediction")
         if self.rejected and (self.label is not None or self.min_confidence is not None):
-            raise UserError("a rejected image has no label and no confidence: leave --label and --min-confidence out")
+            raise UserError(
+                "--rejected cannot be combined with --label or --min-confidence: a rejected image has neither"
+            )
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise UserError(f"--min-confidence is {self.min_confidence}, not a number between 0 and 1")
 
@@ -53,7 +55,7 @@ def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
     response = dynamodb.get_item(TableName=table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True)
     if "Item" not in response:
         raise UserError(
-            f"there is no result for {image_uri} in table {table}: has it been dropped, is it still queued?"
+            f"there is no result for {image_uri} in table {table}: was it uploaded, or is it still in the queue?"
         )
     return _plain(response["Item"])
 

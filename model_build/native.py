@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from classifier.errors import UserError
+from model_build.extras import EXTRAS
 
 
 @contextmanager
@@ -50,9 +51,7 @@ def load_tensorflow() -> tuple[Any, Any]:
             tensorflow = importlib.import_module("tensorflow")
             keras = importlib.import_module("keras")
     except ImportError as error:
-        raise UserError(
-            f"TensorFlow cannot be imported ({error}); install it with: pip install 'bucketlens[build]'"
-        ) from None
+        raise UserError(f"TensorFlow cannot be imported ({error}); {EXTRAS}") from None
     if first:
         tensorflow.get_logger().setLevel("ERROR")
         tensorflow.config.threading.set_intra_op_parallelism_threads(os.cpu_count() or 1)

@@ -143,7 +143,7 @@ def _show_stack(console: Console, stack: LocalStack, log_folder: Path, retry_aft
         f"bucketlens results get {outputs['InputUri']}photo.jpg",
     ):
         console.print(f"  {escape(command)}", soft_wrap=True, highlight=False)
-    console.print("\nCtrl-C stops it and forgets everything.\n", highlight=False)
+    console.print("\nCtrl-C stops it; everything is in memory and is lost.\n", highlight=False)
 
 
 def _show_batch(console: Console, report: BatchReport) -> None:
@@ -155,7 +155,7 @@ def _show_batch(console: Console, report: BatchReport) -> None:
     console.print(line, soft_wrap=True, highlight=False)
     for subject in report.given_up:
         console.print(
-            f"[red]failed for the last time, goes to the dead-letter queue:[/] {escape(subject)}",
+            f"[red]failed for the last time, moves to the dead-letter queue:[/] {escape(subject)}",
             soft_wrap=True,
             highlight=False,
         )

@@ -11,8 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from rich.console import Console
 
 from bucketlens.cli import evaluate, inspect, local, model, publish, results, train_job, tune
-from bucketlens.extras import EXTRAS
 from classifier.errors import BucketlensError
+from model_build.extras import EXTRAS
 
 app = typer.Typer(
     name="bucketlens",
@@ -84,7 +84,7 @@ def explain(error: BotoCoreError | ClientError) -> str:
     if isinstance(error, NoRegionError):
         return "no AWS region: set AWS_REGION, or a region in your AWS profile"
     if isinstance(error, EndpointConnectionError):
-        return f"{error} Is the local stack running (bucketlens local up), is the network?"
+        return f"{error} Check the network, or whether the local stack runs (bucketlens local up)."
     if isinstance(error, ClientError):
         detail = error.response["Error"]
         return f"AWS refuses {error.operation_name}: {detail.get('Code')}: {detail.get('Message', '')}".rstrip(": ")

@@ -11,9 +11,9 @@ import typer
 
 from bucketlens.cli import display
 from bucketlens.cli.data import local_data
-from bucketlens.extras import EXTRAS
 from classifier.errors import UserError
 from model_build.choices import OutputChoice, QuantizationChoice, ScalingChoice
+from model_build.extras import EXTRAS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -37,7 +37,8 @@ def clients(endpoint_url: str, *, connections: int = 10) -> Clients:
     )
     config = Config(
         connect_timeout=5,
-        read_timeout=60,
+        # Creating the stack again is refused, so that a slow machine must not have it tried again.
+        read_timeout=300,
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=connections,
         proxies={},

@@ -60,7 +60,6 @@ class Emulator:
         memory_mb: what it is told; not enforced.
         python: the interpreter to run it; needs awslambdaric and the function's requirements.
         log: takes what the function writes. None discards it.
-        emulator: the binary. None finds it.
 
     It ends with the thread that starts it, even one killed with its whole process.
     """
@@ -76,7 +75,6 @@ class Emulator:
         name: str = "ClassifierFunction",
         python: Path | None = None,
         log: Path | None = None,
-        emulator: Path | None = None,
     ) -> None:
         self._function_dir = function_dir.absolute()
         self._environment = dict(environment)
@@ -87,7 +85,6 @@ class Emulator:
         # Not resolved: the link in a virtual environment is what makes it that environment's.
         self._python = Path(sys.executable) if python is None else python.absolute()
         self._log = log
-        self._emulator = emulator
         self._one_request = threading.Lock()
         self._lifecycle = threading.Lock()
         self._running = False
@@ -138,11 +135,11 @@ class Emulator:
             raise FunctionError("Runtime.Stopped", "the emulator is not running")
         if self._process is not None and self._process.poll() is None:
             return
-        emulator = self._emulator or find_emulator()
+        emulator = find_emulator()
         if not self._function_dir.is_dir():
             raise UserError(f"the function's folder {self._function_dir} does not exist")
         if not os.access(self._python, os.X_OK):
-            raise UserError(f"{self._python} is not a Python that can be run")
+            raise UserError(f"{self._python} is not an executable Python")
         if subprocess.run([self._python, "-c", "import awslambdaric"], capture_output=True, check=False).returncode:
             raise UserError(f"{self._python} lacks Lambda's runtime client; install awslambdaric into its environment")
         if self._temporary is None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
+from model_build.extras import EXTRAS
 
 if TYPE_CHECKING:
     import optuna
@@ -89,7 +90,7 @@ def require_optuna() -> Any:
         UserError: it is not installed.
     """
     if not find_spec("optuna"):
-        raise UserError("tuning needs Optuna; install it with: pip install 'bucketlens[build]'")
+        raise UserError(f"tuning needs Optuna, which is not installed; {EXTRAS}")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -48,6 +48,10 @@ class Application:
         prefix = f"s3://{self.stack.bucket}/"
         return {item["image_uri"]["S"].removeprefix(prefix): item for page in pages for item in page["Items"]}
 
+    def has(self, key: str) -> bool:
+        """Whether the image has an item."""
+        return key in self.items()
+
     def keys(self, prefix: str) -> set[str]:
         pages = self.stack.aws.s3.get_paginator("list_objects_v2").paginate(Bucket=self.stack.bucket, Prefix=prefix)
         return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
@@ -60,6 +64,7 @@ class Application:
             pause.wait(0.1)
 
     def queue_is_empty(self) -> bool:
+        names: list[Literal["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]]
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         for url in (self.stack.queue_url, self.stack.dead_letter_queue_url):
             attributes = self.stack.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]

@@ -15,7 +15,7 @@ from bucketlens.local.emulator import Emulator, FunctionError
 from classifier.errors import UserError
 from tests.integration.local_helpers import DEADLINE, ROOT, function_folder, needs_emulator, wait_for_end
 
-pytestmark = needs_emulator
+pytestmark = [needs_emulator, pytest.mark.slow]
 
 CODE = """
     import os, time

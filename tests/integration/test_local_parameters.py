@@ -42,6 +42,7 @@ def test_a_wrong_parameter_leaves_nothing_running() -> None:
 
 
 @needs_emulator
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

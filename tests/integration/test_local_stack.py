@@ -14,7 +14,7 @@ from bucketlens.local.event_source import BatchReport
 from bucketlens.local.stack import LocalStack
 from tests.integration.local_helpers import TEMPLATE, function_folder, needs_emulator, wait_for
 
-pytestmark = needs_emulator
+pytestmark = [needs_emulator, pytest.mark.slow]
 
 # Answers as the names of the images ask it to, and notes what it was given.
 CODE = """

@@ -58,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         converted(run)
         bundles.append(root / "bundles" / name)
         when = START + timedelta(minutes=minutes)
-        package(run, bundles[-1], quantization=QuantizationChoice.FLOAT32, now=lambda when=when: when)
+        package(run, bundles[-1], quantization=QuantizationChoice.FLOAT32, now=lambda when=when: when)  # type: ignore[misc]
     return Made(data, root / "good", root / "bad", *bundles)
 
 

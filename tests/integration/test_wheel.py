@@ -26,7 +26,7 @@ _INSTALL_SECONDS = 280
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+    build: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
     subprocess.run(build, cwd=ROOT, capture_output=True, timeout=DEADLINE, check=True)
     (built,) = folder.glob("*.whl")
     return built
@@ -50,7 +50,7 @@ def bin_folder(wheel: Path, home: Path, environment: dict[str, str]) -> Path:
     (home / "pins.txt").write_text(pins, encoding="utf-8")
     folder = home / "venv" / "bin"
     subprocess.run([sys.executable, "-m", "venv", folder.parent], timeout=DEADLINE, check=True)
-    wanted = ["install", "--quiet", "--constraint", home / "pins.txt", f"{wheel}[local]"]
+    wanted: list[str | Path] = ["install", "--quiet", "--constraint", home / "pins.txt", f"{wheel}[local]"]
     # As in the Makefile: uv is quick, and pip reaches indexes that uv does not.
     for command in (
         [Path(sys.executable).with_name("uv"), "pip", *wanted, "--python", folder / "python"],
@@ -76,16 +76,21 @@ def test_the_installed_program_runs_the_whole_application(
     bin_folder: Path, home: Path, environment: dict[str, str]
 ) -> None:
     def run(*words: object, env: dict[str, str] = environment) -> str:
-        command = [bin_folder / str(words[0]), *map(str, words[1:])]
+        command: list[str | Path] = [bin_folder / str(words[0]), *map(str, words[1:])]
         done = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, timeout=DEADLINE, check=False)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
     assert re.fullmatch(r"bucketlens \d+\.\d+\.\d+\S*\n", run("bucketlens", "--version"))
     (port,) = free_ports(1)
-    up = [bin_folder / "bucketlens", "local", "up", "--port", str(port), "--workers", "1", "--retry-after", "1"]
+    options = ["--port", str(port), "--workers", "1", "--retry-after", "1"]
     process = subprocess.Popen(
-        up, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [bin_folder / "bucketlens", "local", "up", *options],
+        cwd=home,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         said = read_until(process, "Ctrl-C stops it")

@@ -25,7 +25,7 @@ def pinned(path: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["functions/requirements.txt", "bucketlens/local/sam/runtime.txt"])
+@pytest.mark.parametrize("name", ["functions/requirements.txt", ".ci/lambda-image/runtime.txt"])
 def test_versions_are_those_of_the_tests(name: str) -> None:
     tested = pinned(ROOT / "requirements" / "dev.txt")
     shipped = pinned(ROOT / name)
@@ -43,7 +43,7 @@ def test_the_package_is_a_closed_list() -> None:
     "name",
     [
         "functions/requirements.txt",
-        "bucketlens/local/sam/runtime.txt",
+        ".ci/lambda-image/runtime.txt",
         "requirements/sam.txt",
         "requirements/checkov.txt",
     ],

@@ -34,26 +34,32 @@ def main(
         Path | None, typer.Option(exists=True, file_okay=False, help="Also classify every file of this folder.")
     ] = None,
     docker: Annotated[
-        bool, typer.Option(help="--no-docker runs the events in the emulator on this machine instead.")
-    ] = True,
-    require_docker: Annotated[
-        bool, typer.Option("--require-docker", help="Fail without Docker, rather than fall back on the emulator.")
+        bool | None,
+        typer.Option(
+            "--docker/--no-docker",
+            help="Fail without Docker, or do without it.",
+            show_default="Docker if it runs, else the emulator",
+        ),
+    ] = None,
+    skip_pull_image: Annotated[
+        bool, typer.Option("--skip-pull-image", help="Passed to `sam local invoke`: use the image that is there.")
     ] = False,
-    cache: Annotated[
-        Path, typer.Option(file_okay=False, help="Keeps the images of a private Docker daemon.")
-    ] = CHECKOUT / ".bucketlens",
+    invoke_image: Annotated[
+        str | None, typer.Option(help="Passed to `sam local invoke`: the image to run the function in.")
+    ] = None,
 ) -> None:
     """Build the function with SAM, invoke it with every sample event, and check its answer, S3 and DynamoDB.
 
-    Uses the Docker daemon that runs. Where none does, root on Debian gets a private one for the duration; otherwise
-    the events run in the Runtime Interface Emulator, which is said loudly.
+    Without a Docker daemon the events run under the Runtime Interface Emulator on this machine, with a warning.
 
     Example: python -m bucketlens.local.sam --event events/s3-put.json
     """
-    # Ended from outside (a CI's time limit), it still stops the daemon it started.
+    # Ended from outside (a CI's time limit), it still stops the emulator it started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console(stderr=True)
-    options = Options(event, bundle, images, photos, docker, require_docker, cache.resolve())
+    invoke_options = ["--skip-pull-image"] if skip_pull_image else []
+    invoke_options += ["--invoke-image", invoke_image] if invoke_image else []
+    options = Options(event, bundle, images, photos, docker, tuple(invoke_options), CHECKOUT / ".bucketlens")
     try:
         problems = run_session(options, console)
     except BucketlensError as error:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from bucketlens.local.emulator import Emulator
 from bucketlens.local.sam.cases import Case
-from bucketlens.local.sam.daemon import Docker
+from bucketlens.local.sam.docker import Docker
 from bucketlens.local.sam.process import attempt, run
 from bucketlens.local.sam.tool import SamTool
 from classifier.errors import UserError
@@ -40,12 +40,14 @@ class SamInvoker:
     Attributes:
         build: the folder that `sam build` made.
         variables: the `--env-vars` file.
+        options: more options of `sam local invoke`.
     """
 
     tool: SamTool
     build: Path
     variables: Path
     docker: Docker
+    options: tuple[str, ...]
 
     def invoke(self, case: Case) -> Any:
         # It exits 0 when the handler fails, so only what it prints counts: one line of JSON on stdout.
@@ -53,7 +55,8 @@ class SamInvoker:
             [
                 *(self.tool.command, "local", "invoke", FUNCTION, "--template", self.build / "template.yaml"),
                 *("--event", case.path, "--env-vars", self.variables),
-                *("--skip-pull-image", "--add-host", f"{_HOST}:host-gateway"),
+                *("--add-host", f"{_HOST}:host-gateway"),
+                *self.options,
             ],
             env=self.docker.environment,
             timeout=_INVOKE_SECONDS,

@@ -18,8 +18,7 @@ from rich.table import Table
 from bucketlens.local.emulator import Emulator
 from bucketlens.local.files import CHECKOUT, TEMPLATE
 from bucketlens.local.sam.cases import Case, Oracle, photos_case, read_cases
-from bucketlens.local.sam.daemon import Docker, docker_daemon
-from bucketlens.local.sam.image import ensure_image
+from bucketlens.local.sam.docker import Docker
 from bucketlens.local.sam.invoke import (
     FUNCTION,
     EmulatorInvoker,
@@ -29,10 +28,10 @@ from bucketlens.local.sam.invoke import (
     check_sample_variables,
     write_variables,
 )
-from bucketlens.local.sam.tool import SamTool, ensure_sam, sam_environment
+from bucketlens.local.sam.tool import find_sam, sam_environment
 from bucketlens.local.sam.verdict import Records, lines_of, problems_of
 from bucketlens.local.stack import LocalStack
-from classifier.errors import BucketlensError
+from classifier.errors import BucketlensError, UserError
 from classifier.settings import Settings
 from model_build.bundles.publish import publish_bundle
 
@@ -47,17 +46,18 @@ class Options:
         events: None is every event of `events/`.
         images: files for the keys that the events name, by file name.
         photos: a folder of which every file is classified as well.
-        require_docker: fail without Docker, rather than fall back on the emulator.
-        cache: the folder that outlives the run.
+        docker: True fails without Docker, False does without; None falls back on the emulator.
+        invoke_options: more options of `sam local invoke`.
+        log_folder: takes what the function writes in the emulator.
     """
 
     events: list[Path] | None
     bundle: Path
     images: Path
     photos: Path | None
-    docker: bool
-    require_docker: bool
-    cache: Path
+    docker: bool | None
+    invoke_options: tuple[str, ...]
+    log_folder: Path
 
 
 def run_session(options: Options, console: Console) -> int:
@@ -67,13 +67,13 @@ def run_session(options: Options, console: Console) -> int:
         BucketlensError: it could not be tried at all.
     """
     oracle = Oracle(options.bundle)
-    tool = ensure_sam(CHECKOUT, os.environ, console)
+    tool = find_sam(CHECKOUT, os.environ)
     environment = sam_environment(os.environ, tool)
     with _timed("sam build", console):
         package = build(tool, CHECKOUT, environment)
     with contextlib.ExitStack() as ending:
         work = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="bucketlens-sam-")))
-        docker = _docker(ending, tool, environment, options, console) if options.docker else None
+        docker = None if options.docker is False else _docker(environment, options, console)
         host = docker.gateway() if docker else "127.0.0.1"
         # No event source: the only invocations are ours.
         stack = ending.enter_context(LocalStack(TEMPLATE, host=host, port=0, event_source=False))
@@ -85,23 +85,20 @@ def run_session(options: Options, console: Console) -> int:
             cases.append(photos_case(options.photos, settings.model_uri.bucket, work, oracle))
         if docker is not None:
             variables = write_variables(work / "env.json", stack.settings)
-            invoker: Invoker = SamInvoker(tool, package, variables, docker)
+            invoker: Invoker = SamInvoker(tool, package, variables, docker, options.invoke_options)
         else:
-            invoker = EmulatorInvoker(ending.enter_context(_emulator(package, stack, options.cache)))
+            invoker = EmulatorInvoker(ending.enter_context(_emulator(package, stack, options.log_folder)))
         return _judge(cases, invoker, records, console)
 
 
-def _docker(
-    ending: contextlib.ExitStack, tool: SamTool, environment: dict[str, str], options: Options, console: Console
-) -> Docker | None:
+def _docker(environment: dict[str, str], options: Options, console: Console) -> Docker | None:
+    docker = Docker(environment)
     try:
-        docker = ending.enter_context(docker_daemon(options.cache / "docker", environment, console))
-        with _timed("base image", console):
-            console.print(f"The function runs in {ensure_image(docker, tool, console)}.")
-    except BucketlensError as error:
-        if options.require_docker:
+        docker.require()
+    except UserError as error:
+        if options.docker:
             raise
-        message = f"{error}\n\n`sam local invoke` is NOT tested. The same events run in the emulator alone."
+        message = f"{error}.\n\n`sam local invoke` is NOT tested. The same events run under the Lambda emulator."
         console.print(Panel(message, title="NO DOCKER", style="bold red"))
         return None
     return docker
@@ -118,10 +115,10 @@ def _publish(stack: LocalStack, settings: Settings, bundle: Path, console: Conso
 
 
 @contextlib.contextmanager
-def _emulator(package: Path, stack: LocalStack, cache: Path) -> Iterator[Emulator]:
+def _emulator(package: Path, stack: LocalStack, log_folder: Path) -> Iterator[Emulator]:
     # The package is compiled for 3.13; any other Python takes the source, and its own packages.
     folder = package / FUNCTION if sys.version_info[:2] == (3, 13) else CHECKOUT / "functions"
-    function, log = stack.deployment.function, cache / "sam-local.log"
+    function, log = stack.deployment.function, log_folder / "sam-local.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     emulator = Emulator(folder, stack.settings, function.timeout_seconds, function.memory_mb, log=log)
     emulator.start()
@@ -152,7 +149,7 @@ def _judge(cases: list[Case], invoker: Invoker, records: Records, console: Conso
         for number, row in enumerate(rows):
             table.add_row("" if number else case.name, *row, "" if number else seconds)
     console.print(table)
-    summary = f"{len(cases)} events, " + (f"{count} problems" if count else "all as they should be")
+    summary = f"{len(cases)} events, " + (f"{count} problems" if count else "all as expected")
     console.print(summary, style="red" if count else "green", highlight=False)
     return count
 

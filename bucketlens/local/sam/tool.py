@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from bucketlens.local.sam.process import attempt, run
 from classifier.errors import UserError
 
 
 @dataclass(frozen=True)
 class SamTool:
-    """The command and a Python with pip (for the function's Makefile and for the stand-in image)."""
+    """The command, and a Python with pip for the function's Makefile."""
 
     command: Path
     pip_python: Path
 
 
-def ensure_sam(root: Path, environment: Mapping[str, str], console: Console) -> SamTool:
-    """Return the SAM CLI of `BUCKETLENS_SAM`, else the one in `.venv-sam`, installed if need be.
+def find_sam(root: Path, environment: Mapping[str, str]) -> SamTool:
+    """Return the SAM CLI of `BUCKETLENS_SAM`, else the one in the checkout's `.venv-sam`.
 
     Raises:
-        UserError: the installation failed.
+        UserError: it is not there.
     """
     if chosen := environment.get("BUCKETLENS_SAM"):
-        command = Path(chosen)
-        if not command.is_file():
-            raise UserError(f"BUCKETLENS_SAM names {chosen}, which is not a file")
-        return SamTool(command, Path(sys.executable))
-    folder, lock = root / ".venv-sam", root / "requirements" / "sam.txt"
-    tool = SamTool(folder / "bin" / "sam", folder / "bin" / "python")
-    # The stamp and the rule are those of the Makefile, which installs it first when it is the one to start this.
-    stamp = folder / ".ready"
-    if (
-        stamp.is_file()
-        and stamp.stat().st_mtime >= lock.stat().st_mtime
-        and attempt([tool.pip_python, "-c", ""]).returncode == 0
-    ):
-        return tool
-    console.print("Installing the SAM CLI into .venv-sam (about a minute, once) ...")
-    # An earlier version is replaced as a whole, and a half-made one is not trusted.
-    shutil.rmtree(folder, ignore_errors=True)
-    run([sys.executable, "-m", "venv", folder], purpose="making .venv-sam")
-    run(
-        [tool.pip_python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", lock],
-        purpose="installing the SAM CLI",
-    )
-    stamp.touch()
+        tool = SamTool(Path(chosen), Path(sys.executable))
+        hint = "which BUCKETLENS_SAM names"
+    else:
+        folder = root / ".venv-sam" / "bin"
+        tool = SamTool(folder / "sam", folder / "python")
+        hint = "run `make sam-local`, which installs it"
+    if not tool.command.is_file():
+        raise UserError(f"there is no SAM CLI at {tool.command}; {hint}")
     return tool
 
 
@@ -69,8 +50,6 @@ def sam_environment(environment: Mapping[str, str], tool: SamTool) -> dict[str, 
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        # Debian's docker.io comes without BuildKit.
-        "DOCKER_BUILDKIT": "0",
     }
     if sys.version_info[:2] == (3, 13):
         kept.setdefault("PYTHON313", sys.executable)

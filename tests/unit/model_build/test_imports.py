@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "model_build"
 
 LAYERS = (
+    "extras",
     "native",
     "files",
     "choices",

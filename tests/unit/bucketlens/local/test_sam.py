@@ -1,26 +1,16 @@
-"""Finding, starting and ending a Docker daemon, with programs of our own in place of Docker's."""
+"""What sam-local runs: Docker, SAM and its variables, with programs of our own in place of Docker's."""
 
 from __future__ import annotations
 
-import io
-import os
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from bucketlens.local.sam.daemon import Docker, NoDaemon, docker_daemon
+from bucketlens.local.sam.docker import Docker
 from bucketlens.local.sam.invoke import check_sample_variables, write_variables
 from bucketlens.local.sam.process import attempt, run
-from bucketlens.local.sam.tool import SamTool, ensure_sam, sam_environment
+from bucketlens.local.sam.tool import SamTool, find_sam, sam_environment
 from classifier.errors import UserError
-
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a daemon")
-
-
-@pytest.fixture
-def console() -> Console:
-    return Console(file=io.StringIO())
 
 
 @pytest.fixture
@@ -40,45 +30,12 @@ def environment_with(programs: Path) -> dict[str, str]:
     return {"PATH": f"{programs}:/usr/bin:/bin"}
 
 
-def test_a_daemon_that_runs_is_used_and_left_running(programs: Path, tmp_path: Path, console: Console) -> None:
-    program(programs, "docker", "exit 0")
-    program(programs, "dockerd", f"touch {tmp_path}/started")
-    environment = environment_with(programs)
-    with docker_daemon(tmp_path / "cache" / "docker", environment, console) as docker:
-        assert docker.environment == environment
-    assert not (tmp_path / "started").exists()
-    assert not (tmp_path / "cache").exists()
-
-
-@AS_ROOT
-def test_a_daemon_that_does_not_start_is_an_error_with_its_last_words(
-    programs: Path, tmp_path: Path, console: Console
-) -> None:
+def test_a_daemon_that_does_not_answer_is_an_error(programs: Path) -> None:
+    program(programs, "docker", 'test "$1" = info')
+    Docker(environment_with(programs)).require()
     program(programs, "docker", "exit 1")
-    program(programs, "dockerd", "echo starting; echo failed to mount overlay: not permitted >&2; exit 1")
-    with (
-        pytest.raises(NoDaemon, match="dockerd does not start here: failed to mount overlay: not permitted"),
-        docker_daemon(tmp_path / "docker", environment_with(programs), console),
-    ):
-        pytest.fail("there is no daemon")
-
-
-@AS_ROOT
-def test_a_private_daemon_is_ended(programs: Path, tmp_path: Path, console: Console) -> None:
-    # Answers only at the private daemon's address, and not before that has started.
-    program(programs, "docker", f'test -n "$DOCKER_HOST" -a -e {tmp_path}/pid')
-    script = f'echo "$@" > {tmp_path}/arguments; echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid'
-    program(programs, "dockerd", f"{script}; exec tail -f /dev/null")
-    with docker_daemon(tmp_path / "docker", environment_with(programs), console) as docker:
-        socket = docker.environment["DOCKER_HOST"].removeprefix("unix://")
-        assert len(socket.encode()) <= 107
-        pid = (tmp_path / "pid").read_text().strip()
-        assert Path("/proc", pid).exists()
-    assert not Path("/proc", pid).exists()
-    assert not Path(socket).parent.exists()
-    arguments = (tmp_path / "arguments").read_text()
-    assert f"--data-root {tmp_path}/docker " in arguments
-    assert "--iptables=false" in arguments
+    with pytest.raises(UserError, match="no Docker daemon answers"):
+        Docker(environment_with(programs)).require()
 
 
 def test_the_host_is_reached_by_loopback_where_the_bridge_is_not_ours(programs: Path) -> None:
@@ -110,9 +67,11 @@ def test_sam_gets_nobodys_credentials_and_no_telemetry() -> None:
     assert environment["SAM_CLI_TELEMETRY"] == "0"
 
 
-def test_a_sam_that_is_named_must_exist(tmp_path: Path, console: Console) -> None:
-    with pytest.raises(UserError, match=r"BUCKETLENS_SAM names .*nowhere, which is not a file"):
-        ensure_sam(tmp_path, {"BUCKETLENS_SAM": str(tmp_path / "nowhere")}, console)
+def test_sam_must_be_installed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no SAM CLI at .*nowhere; which BUCKETLENS_SAM names"):
+        find_sam(tmp_path, {"BUCKETLENS_SAM": str(tmp_path / "nowhere")})
+    with pytest.raises(UserError, match=r"no SAM CLI at .*\.venv-sam/bin/sam; run `make sam-local`"):
+        find_sam(tmp_path, {})
 
 
 def test_the_variables_for_a_container(tmp_path: Path) -> None:

@@ -225,7 +225,8 @@ class Outputs:
         if self.kind == "softmax":
             return np.clip(self.values, 0, 1)
         powers = np.exp(self.values - self.values.max())
-        return powers / powers.sum()
+        probabilities: np.ndarray = powers / powers.sum()
+        return probabilities
 
 
 @pytest.mark.parametrize(

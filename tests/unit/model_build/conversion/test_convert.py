@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from flatbuffers import Builder
+from flatbuffers import Builder  # type: ignore[import-untyped]
 
 from classifier.errors import UserError
 from model_build.conversion.convert import Conversion

@@ -76,7 +76,7 @@ def train(
     loss_of = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     classes = len(data.labels)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def update(points: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = loss_of(tf.one_hot(targets, classes), model(points, training=True))

@@ -21,6 +21,7 @@ def test_a_threshold_achieves_its_precision_on_its_own_photos(rows: list[tuple[f
     # The function marks what is under the threshold.
     accepted = confidence >= found.value
     assert accepted.sum() >= min(FEWEST_ACCEPTED, len(rows))
+    assert found.precision is not None
     assert right[accepted].mean() == found.precision >= target
     assert accepted.mean() == pytest.approx(found.accepted)
 
