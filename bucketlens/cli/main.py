@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from rich.console import Console
 
 from bucketlens.cli import evaluate, inspect, local, model, publish, results, train_job, tune
+from bucketlens.escaping import printable
 from bucketlens.extras import EXTRAS
 from classifier.errors import BucketlensError
 
@@ -92,7 +93,9 @@ def explain(error: BotoCoreError | ClientError) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    # A message may quote a key; its own line breaks stay.
+    shown = "\n".join(map(printable, message.split("\n")))
+    Console(stderr=True).print(f"error: {shown}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
 
 
