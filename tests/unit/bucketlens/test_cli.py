@@ -32,6 +32,7 @@ CONTRACT = {
     "local env",
     "results get",
     "results find",
+    "reconcile",
 }
 
 
@@ -40,8 +41,8 @@ def commands() -> dict[str, str]:
     group = typer.main.get_command(app)
     found = {}
     for name, sub in group.commands.items():  # type: ignore[attr-defined]
-        for command_name, command in sub.commands.items():
-            found[f"{name} {command_name}"] = command.help or ""
+        for command_name, command in getattr(sub, "commands", {"": sub}).items():
+            found[f"{name} {command_name}".strip()] = command.help or ""
     return found
 
 
