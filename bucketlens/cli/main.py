@@ -10,7 +10,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from rich.console import Console
 
-from bucketlens.cli import evaluate, inspect, local, model, publish, reconcile, results, train_job, tune
+from bucketlens.cli import dlq, evaluate, inspect, local, model, publish, reconcile, results, train_job, tune
 from bucketlens.escaping import printable
 from bucketlens.extras import EXTRAS
 from classifier.errors import BucketlensError
@@ -49,6 +49,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")
 reconcile.register(app)
+app.add_typer(dlq.app, name="dlq")
 
 
 def main() -> None:

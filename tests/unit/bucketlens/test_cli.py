@@ -33,6 +33,9 @@ CONTRACT = {
     "results get",
     "results find",
     "reconcile",
+    "dlq list",
+    "dlq redrive",
+    "dlq purge",
 }
 
 
