@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from bucketlens.escaping import csv_cell, json_text
 from classifier.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,25 +105,18 @@ def write_json(items: Iterator[Item], out: TextIO) -> int:
     """One JSON object a line; the number of lines."""
     count = 0
     for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
-        out.write(json.dumps(item, ensure_ascii=False) + "\n")
+        out.write(json_text(item) + "\n")
     return count
 
 
 def write_csv(items: Iterator[Item], out: TextIO) -> int:
-    """The columns a spreadsheet can hold, with a header; the number of rows."""
+    """The columns a spreadsheet can hold, with a header, none of them a formula; the number of rows."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     count = 0
     for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
-        writer.writerow([cell(item.get(column)) for column in COLUMNS])
+        writer.writerow([csv_cell(item.get(column)) for column in COLUMNS])
     return count
-
-
-def cell(value: Any) -> str:
-    """A value as text: nothing for what an item does not have."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _plain(attributes: Any) -> Item:

@@ -10,7 +10,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from rich.console import Console
 
-from bucketlens.cli import evaluate, inspect, local, model, publish, results, train_job, tune
+from bucketlens.cli import dlq, evaluate, inspect, local, model, publish, reconcile, results, train_job, tune
+from bucketlens.escaping import printable
 from classifier.errors import BucketlensError
 from model_build.extras import EXTRAS
 
@@ -47,6 +48,8 @@ train_job.register(model.app)
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")
+reconcile.register(app)
+app.add_typer(dlq.app, name="dlq")
 
 
 def main() -> None:
@@ -92,7 +95,9 @@ def explain(error: BotoCoreError | ClientError) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    # A message may quote a key; its own line breaks stay.
+    shown = "\n".join(map(printable, message.split("\n")))
+    Console(stderr=True).print(f"error: {shown}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
 
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from bucketlens.local.rie import find_emulator
 from bucketlens.local.shell import variables
 from bucketlens.local.stack import LocalStack
+from bucketlens.queues import waiting
 from classifier.errors import UserError
 from model_build.bundles.publish import publish_bundle
 from tests.conftest import ROOT
@@ -63,14 +64,12 @@ class Application:
             assert time.monotonic() < end, "what was waited for did not come"
             pause.wait(0.1)
 
+    def waiting(self, url: str) -> int:
+        """How many messages a queue holds, those being worked on included."""
+        return waiting(self.stack.aws.sqs, url)
+
     def queue_is_empty(self) -> bool:
-        names: list[Literal["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]]
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        for url in (self.stack.queue_url, self.stack.dead_letter_queue_url):
-            attributes = self.stack.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-            if any(attributes[name] != "0" for name in names):
-                return False
-        return True
+        return not any(self.waiting(url) for url in (self.stack.queue_url, self.stack.dead_letter_queue_url))
 
 
 @contextmanager

@@ -36,6 +36,10 @@ CONTRACT = {
     "local env",
     "results get",
     "results find",
+    "reconcile",
+    "dlq list",
+    "dlq redrive",
+    "dlq purge",
 }
 
 
