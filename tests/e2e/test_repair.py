@@ -17,9 +17,9 @@ def names(application: Application, status: str) -> set[str]:
 def test_a_redrive_after_the_cause_is_fixed_ends_with_an_empty_queue_and_every_image_done(tmp_path: Path) -> None:
     with running_application(tmp_path, retry_after_seconds=0) as application:
         stack = application.stack
-        pointer = {"Bucket": stack.bucket, "Key": "models/current.json"}
-        model = stack.aws.s3.get_object(**pointer)["Body"].read()
-        stack.aws.s3.put_object(**pointer, Body=b"{}")
+        pointer = "models/current.json"
+        model = stack.aws.s3.get_object(Bucket=stack.bucket, Key=pointer)["Body"].read()
+        stack.aws.s3.put_object(Bucket=stack.bucket, Key=pointer, Body=b"{}")
         for n in range(IMAGES):
             stack.aws.s3.put_object(Bucket=stack.bucket, Key=f"incoming/{n}.png", Body=png(seed=n))
         # The test event of a fresh stack may lie there besides.
@@ -28,7 +28,7 @@ def test_a_redrive_after_the_cause_is_fixed_ends_with_an_empty_queue_and_every_i
         assert listed.count("no result: storage or model failure") == IMAGES
         assert application.items() == {}
 
-        stack.aws.s3.put_object(**pointer, Body=model)
+        stack.aws.s3.put_object(Bucket=stack.bucket, Key=pointer, Body=model)
         sent = application.run("bucketlens", "dlq", "redrive", "--all").stdout
         assert sent.count("incoming/") == IMAGES
         application.run("bucketlens", "dlq", "purge", "--yes")

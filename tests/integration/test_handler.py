@@ -286,8 +286,9 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
             raise ZeroDivisionError("nobody expected this")
 
     settings = Settings.from_environment({"MODEL_URI": f"s3://{BUCKET}/models/", "TABLE_NAME": TABLE})
-    model = served(aws, tmp_path, time.monotonic)
-    odd = Store(Interposed(aws.s3, "get_object", fail), aws.dynamodb, TABLE)
+    model = served(aws, time.monotonic)
+    failing: Any = Interposed(aws.s3, "get_object", fail)
+    odd = Store(failing, aws.dynamodb, TABLE)
     application = Application(settings, lambda: model, Pipeline(odd, settings))
     answer = application.handle(sqs(notification("incoming/a.png"), notification("incoming/b.png")), Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.template.conftest import ROOT
+from tests.conftest import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 # YAML 1.1 reads the key `on` as true.

@@ -264,7 +264,8 @@ def test_a_full_disk_is_one_line_and_what_was_read_stays(tmp_path: Path) -> None
         begin(ledger, scope, NOW, repair=False, restart=False)
         ledger._database.execute("PRAGMA max_page_count = 1")  # SQLite takes the pages in use for the least
         with pytest.raises(UserError, match=r"state cannot be used.*full"):
-            gather(ledger, scope, world, world, lambda _: None)
+            clients: Any = world
+            gather(ledger, scope, clients, clients, lambda _: None)
             audit(ledger, scope, NOW)
     assert examine(world, state) == (whole, expected)
 
