@@ -2,12 +2,15 @@
 #                  DATA=folder               one's own photos, a folder per class
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    one's own model
 #                  KEEP=1                    leaves the local stack running
+# make check       what to run while working: lint, types, and all tests but the slow ones
 # make test        lint, types, the template's policy scan, and every test that needs no Docker
 # make sam-local   the real `sam build` and `sam local invoke` against the local stack (Docker, or the emulator alone)
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    with one's own model and images besides
+#                  INVOKE_IMAGE=name SKIP_PULL_IMAGE=1          run in that image, and do not look for it in a registry
 # make soak        20 minutes of simulated bad days for the function, on every core: DURATION=60 for less, SEED=7 replays one
 # make bench       every claim of speed, as a ratio against a named baseline
 # make format      rewrite the sources in the house style
+# make docs        regenerate docs/commands.md from the command line
 # make lock        pin the requirements anew
 # make clean       remove what the other targets made
 
@@ -15,7 +18,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 MAKEFLAGS += --no-print-directory
-.PHONY: setup demo test soak bench lint format sam-local lock clean
+.PHONY: setup demo check test soak bench lint format docs sam-local lock clean
 
 # A pyenv shim answers to a name and then fails, so a candidate is run before it is trusted.
 # $(call python,3.13 3.12) is the first of these versions that works.
@@ -44,7 +47,7 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	$(call install,$(BIN)/python,requirements/dev.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m local.fetch_emulator
+	$(BIN)/python -m bucketlens.local.fetch_emulator
 	touch $@
 
 # The SAM CLI pins versions that fight with everyone else's, hence its own environment.
@@ -79,6 +82,9 @@ lint: .venv/.ready
 FUNCTION_TESTS := tests/unit/classifier tests/integration/test_store.py tests/integration/test_pipeline.py \
 	tests/integration/test_handler.py
 
+check: lint
+	$(BIN)/pytest -q -m "not slow"
+
 test: lint .venv-checkov/.ready .venv-sam/.ready .venv-tflite/.ready
 	$(BIN)/pytest
 	echo "the function's tests again: Python 3.11 with tflite-runtime"
@@ -87,7 +93,8 @@ test: lint .venv-checkov/.ready .venv-sam/.ready .venv-tflite/.ready
 sam-local: .venv-sam/.ready
 	$(if $(MODEL),rm -rf .bucketlens/sam-bundle && $(BIN)/bucketlens model import --tflite "$(MODEL)" --labels "$(LABELS)" \
 		--out .bucketlens/sam-bundle)
-	$(BIN)/python -m local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)")
+	$(BIN)/python -m bucketlens.local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)") \
+		$(if $(INVOKE_IMAGE),--invoke-image "$(INVOKE_IMAGE)") $(if $(SKIP_PULL_IMAGE),--skip-pull-image)
 
 soak: .venv/.ready
 	$(BIN)/python -m tests.soak $(if $(SEED),--replay $(SEED),--seconds $(or $(DURATION),1200))
@@ -99,6 +106,10 @@ format: .venv/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv/.ready
+	$(BIN)/python docs/commands.py >docs/.commands.new
+	mv docs/.commands.new docs/commands.md
+
 compile = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header
 lock: .venv/.ready
 	$(compile) --universal --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.txt
@@ -107,7 +118,7 @@ lock: .venv/.ready
 	$(compile) --universal --python-version 3.11 requirements/sam.in -o requirements/sam.txt
 	echo checkov | $(compile) --universal --python-version 3.11 --no-annotate - -o requirements/checkov.txt
 	$(compile) --python-version 3.13 --python-platform x86_64-manylinux_2_28 --no-annotate -c requirements/dev.txt \
-		local/sam/runtime.in -o local/sam/runtime.txt
+		.ci/lambda-image/runtime.in -o .ci/lambda-image/runtime.txt
 	# The function runs what was tested: the versions of dev.txt on the Python of Lambda.
 	$(compile) --no-deps --python-version 3.13 -c requirements/dev.txt functions/requirements.in -o functions/requirements.txt
 

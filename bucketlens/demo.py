@@ -25,13 +25,14 @@ from bucketlens.cli import model as commands
 from bucketlens.cli.main import run as run_to_exit
 from bucketlens.cli.publish import publish
 from bucketlens.cli.results import print_table
+from bucketlens.local.constants import DEFAULT_PORT
+from bucketlens.local.files import TEMPLATE
+from bucketlens.local.shell import variables
+from bucketlens.local.stack import LOG_FOLDER, LocalStack
 from bucketlens.results import Item, Query, find
 from classifier.bundle import REPORT_NAME
 from classifier.errors import UserError
-from local.constants import DEFAULT_PORT
-from local.shell import variables
-from local.stack import LOG_FOLDER, LocalStack
-from model_build.runs import Run
+from model_build.training.run import Run
 
 WORKSPACE = Path(".bucketlens") / "demo"
 _PATIENCE_SECONDS = 120.0
@@ -72,7 +73,7 @@ def demo(
     shutil.rmtree(WORKSPACE, ignore_errors=True)
     bundle = WORKSPACE / "bundle"
     drops = _imported(Path(model), Path(labels), Path(images), bundle) if given else _trained(data, bundle)
-    with LocalStack(Path("template.yaml"), port=DEFAULT_PORT if keep else 0) as stack, _environment(stack):
+    with LocalStack(TEMPLATE, port=DEFAULT_PORT if keep else 0) as stack, _environment(stack):
         _publish(stack, bundle)
         started = time.monotonic()
         _drop(stack, drops)

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from bucketlens.escaping import csv_cell, json_text
 from classifier.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,9 +37,11 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.needs_review and self.rejected:
-            raise UserError("--needs-review and --rejected exclude each other: a rejected image has no prediction")
+            raise UserError("--needs-review and --rejected cannot be combined: a rejected image has no prediction")
         if self.rejected and (self.label is not None or self.min_confidence is not None):
-            raise UserError("a rejected image has no label and no confidence: leave --label and --min-confidence out")
+            raise UserError(
+                "--rejected cannot be combined with --label or --min-confidence: a rejected image has neither"
+            )
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise UserError(f"--min-confidence is {self.min_confidence}, not a number between 0 and 1")
 
@@ -53,7 +55,7 @@ def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
     response = dynamodb.get_item(TableName=table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True)
     if "Item" not in response:
         raise UserError(
-            f"there is no result for {image_uri} in table {table}: has it been dropped, is it still queued?"
+            f"there is no result for {image_uri} in table {table}: was it uploaded, or is it still in the queue?"
         )
     return _plain(response["Item"])
 
@@ -103,25 +105,18 @@ def write_json(items: Iterator[Item], out: TextIO) -> int:
     """One JSON object a line; the number of lines."""
     count = 0
     for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
-        out.write(json.dumps(item, ensure_ascii=False) + "\n")
+        out.write(json_text(item) + "\n")
     return count
 
 
 def write_csv(items: Iterator[Item], out: TextIO) -> int:
-    """The columns a spreadsheet can hold, with a header; the number of rows."""
+    """The columns a spreadsheet can hold, with a header, none of them a formula; the number of rows."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     count = 0
     for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
-        writer.writerow([cell(item.get(column)) for column in COLUMNS])
+        writer.writerow([csv_cell(item.get(column)) for column in COLUMNS])
     return count
-
-
-def cell(value: Any) -> str:
-    """A value as text: nothing for what an item does not have."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _plain(attributes: Any) -> Item:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import boto3
+import botocore.session
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from classifier.errors import UserError
@@ -14,17 +18,28 @@ from classifier.errors import UserError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
 DEFAULT_STACK = "bucketlens"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Where a deployment keeps its images and its results. Prefixes end with a slash, or are empty."""
+    """Where a deployment keeps its images and its results. Prefixes end with a slash, or are empty.
+
+    Attributes:
+        identifier: the stack's ARN, which no other stack ever has.
+        parameters: of the template, by name.
+    """
 
     bucket: str
     input_prefix: str
     table: str
+    output_prefix: str
+    queue_url: str
+    dead_letter_queue_url: str
+    identifier: str
+    parameters: Mapping[str, str]
 
     @classmethod
     def find(cls, name: str) -> Self:
@@ -46,10 +61,19 @@ class Stack:
             ) from error
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         try:
-            bucket, table, input_uri = outputs["BucketName"], outputs["TableName"], outputs["InputUri"]
+            root = f"s3://{outputs['BucketName']}/"
+            return cls(
+                bucket=outputs["BucketName"],
+                input_prefix=outputs["InputUri"].removeprefix(root),
+                table=outputs["TableName"],
+                output_prefix=outputs["OutputUri"].removeprefix(root),
+                queue_url=outputs["QueueUrl"],
+                dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
+                identifier=stack["StackId"],
+                parameters={one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])},
+            )
         except KeyError as missing:
             raise UserError(f"stack {name!r} has no output {missing}: it is not a Bucketlens stack") from None
-        return cls(bucket, input_uri.removeprefix(f"s3://{bucket}/"), table)
 
     def image_uri(self, image: str) -> str:
         """The URI of an image given as a URI, as a key, or as a key below the input prefix."""
@@ -57,6 +81,21 @@ class Stack:
             return image
         key = image if image.startswith(self.input_prefix) else f"{self.input_prefix}{image}"
         return f"s3://{self.bucket}/{key}"
+
+    def prefix(self, text: str) -> str:
+        """A prefix of image keys given as a URI, as a prefix of keys, or as one below the input prefix.
+
+        Raises:
+            UserError: it lies in another bucket.
+        """
+        if text.startswith("s3://"):
+            bucket, _, key = text.removeprefix("s3://").partition("/")
+            if bucket != self.bucket:
+                raise UserError(f"{text} is not in the stack's bucket {self.bucket}")
+            return key
+        if f"{text}/" == self.input_prefix:
+            return self.input_prefix
+        return text if text.startswith(self.input_prefix) else f"{self.input_prefix}{text}"
 
 
 def endpoint_url() -> str | None:
@@ -66,3 +105,15 @@ def endpoint_url() -> str | None:
 def clients() -> tuple[S3Client, DynamoDBClient]:
     """S3 and DynamoDB clients of the environment's account or local stack."""
     return boto3.client("s3", endpoint_url=endpoint_url()), boto3.client("dynamodb", endpoint_url=endpoint_url())
+
+
+def bulk_clients(connections: int) -> tuple[S3Client, DynamoDBClient, SQSClient]:
+    """S3, DynamoDB and SQS clients for millions of rows: patient with throttling, and times stay text.
+
+    botocore takes two thirds of a listing's CPU time to make each LastModified a datetime.
+    """
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=lambda value: value)
+    config = Config(retries={"mode": "standard", "total_max_attempts": 10}, max_pool_connections=connections)
+    make = partial(boto3.Session(botocore_session=session).client, endpoint_url=endpoint_url(), config=config)
+    return make("s3"), make("dynamodb"), make("sqs")

@@ -1,17 +1,22 @@
-"""Writing so that what carries a final name is complete: into a neighbour first, then one rename."""
+"""Writing so that what has a final name is complete, reading with errors that name the file, and the cache folder."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def require_free(out: Path) -> None:
@@ -94,3 +99,24 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UserError(f"{what} {path} is damaged: it is not a JSON object")
     return document
+
+
+def known_fields(cls: type[DataclassInstance], document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that ``document`` holds; what a later release has added to it is left out."""
+    return {one.name: document[one.name] for one in fields(cls) if one.name in document}
+
+
+def cache_folder() -> Path:
+    """``BUCKETLENS_CACHE``, else ``bucketlens`` in the user's cache folder; not created.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/ for Linux, ``~/Library/Caches`` on macOS.
+    """
+    chosen = os.environ.get("BUCKETLENS_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "bucketlens"
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification: a relative path is invalid and to be ignored.
+    base = Path(shared) if Path(shared).is_absolute() else Path.home() / ".cache"
+    return base / "bucketlens"

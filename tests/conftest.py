@@ -43,14 +43,15 @@ class Aws:
 
     def item(self, key: str, bucket: str = BUCKET) -> dict[str, Any] | None:
         found = self.dynamodb.get_item(TableName=TABLE, Key={"image_uri": {"S": f"s3://{bucket}/{key}"}})
-        return found.get("Item")
+        item: dict[str, Any] | None = found.get("Item")
+        return item
 
     def keys(self, prefix: str = "predictions/", bucket: str = BUCKET) -> list[str]:
         listed = self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
         return [entry["Key"] for entry in listed.get("Contents", [])]
 
     def read(self, key: str, bucket: str = BUCKET) -> bytes:
-        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return bytes(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
     def put(self, key: str, data: bytes, bucket: str = BUCKET) -> None:
         self.s3.put_object(Bucket=bucket, Key=key, Body=data)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_build.display import Screen
+from bucketlens.cli.display import Screen
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -18,8 +18,8 @@ def local_data(data: str, client: Callable[[], S3Client], screen: Screen, cache:
     Raises:
         UserError: see :func:`model_build.data.remote.fetch`; that a local folder exists is not checked here.
     """
-    from model_build.caches import cache_folder
     from model_build.data.remote import DataUri, fetch, is_remote
+    from model_build.files import cache_folder
 
     if not is_remote(data):
         return Path(data)

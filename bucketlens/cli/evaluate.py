@@ -5,40 +5,33 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from bucketlens.cli.model import Format, require_interpreter, s3_client
-from model_build import display
-
-
-class DiffFormat(StrEnum):
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
+from bucketlens.cli import display
+from bucketlens.cli.model import TableOrJson, require_interpreter, s3_client
+from bucketlens.cli.results import Format
 
 
 def evaluate(
     target: Annotated[Path, typer.Argument(help="Run folder or bundle folder.")],
     data: Annotated[Path, typer.Argument(help="Folder with a folder per class, named as the model's labels.")],
-    format_: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    format_: Annotated[TableOrJson, typer.Option("--format", help="table or json")] = TableOrJson.TABLE,
 ) -> None:
     """Measure a model on labelled photos, through the decoding and the interpreter that serve.
 
     Example: bucketlens model evaluate bundles/digits digits
     """
     require_interpreter()
-    from model_build.quality.evaluation import evaluate as evaluate_model
+    from model_build.evaluation.evaluating import evaluate as evaluate_model
 
     with display.Screen(display.messages()).running() as screen:
         screen.step("evaluating")
         evaluation = evaluate_model(target, data, progress=screen.progress)
         screen.left_out(evaluation.unreadable)
-    if format_ is Format.JSON:
+    if format_ is TableOrJson.JSON:
         typer.echo(json.dumps(evaluation.to_document(), ensure_ascii=False))
     else:
         display.show_evaluation(evaluation)
@@ -49,25 +42,24 @@ def diff(
     b: Annotated[str, typer.Argument(help="The same, to compare with.")],
     data: Annotated[Path, typer.Argument(help="Photos: a folder per class, or one folder of them.")],
     at: Annotated[str | None, typer.Option("--at", help="Model location that bare versions belong to.")] = None,
-    format_: Annotated[DiffFormat, typer.Option("--format", help="table, json or csv")] = DiffFormat.TABLE,
+    format_: Annotated[Format, typer.Option("--format", help="table, json or csv")] = Format.TABLE,
 ) -> None:
     """Show which photos change their label from model A to model B.
 
     Example: bucketlens model diff runs/old runs/new photos
     """
     require_interpreter()
-    from model_build.quality.comparison import diff as compare
-    from model_build.quality.opening import open_model
+    from model_build.evaluation.comparison import diff as compare
+    from model_build.evaluation.opening import open_model
 
-    with TemporaryDirectory(prefix="bucketlens-diff-") as cache:
-        first, second = (open_model(one, at=at, client=s3_client, cache=Path(cache)) for one in (a, b))
-        with display.Screen(display.messages()).running() as screen:
-            screen.step("classifying")
-            found = compare(first, second, data, progress=screen.progress)
-            screen.left_out(found.unreadable)
-    if format_ is DiffFormat.JSON:
+    first, second = (open_model(one, at=at, client=s3_client) for one in (a, b))
+    with display.Screen(display.messages()).running() as screen:
+        screen.step("classifying")
+        found = compare(first, second, data, progress=screen.progress)
+        screen.left_out(found.unreadable)
+    if format_ is Format.JSON:
         typer.echo(json.dumps(found.to_document(), ensure_ascii=False))
-    elif format_ is DiffFormat.CSV:
+    elif format_ is Format.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["photo", "label", "a", "a_confidence", "b", "b_confidence"])
         writer.writerows([c.photo, c.truth or "", c.a, c.a_confidence, c.b, c.b_confidence] for c in found.changes)

@@ -9,17 +9,17 @@ from typing import Annotated
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.data import local_data
-from bucketlens.cli.model import Format, s3_client
+from bucketlens.cli.model import TableOrJson, s3_client
 from classifier.errors import UserError
-from model_build import display
 
 DataArgument = Annotated[
     str,
     typer.Argument(help="Folder with a folder per class, train/validation/test above is fine; or s3://bucket/data/"),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="HTML report to write; one that is there is replaced.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="What to print on standard output: table or json.")]
+FormatOption = Annotated[TableOrJson, typer.Option("--format", help="What to print on standard output: table or json.")]
 CacheOption = Annotated[
     Path | None,
     typer.Option(
@@ -31,7 +31,7 @@ CacheOption = Annotated[
 def inspect(
     data: DataArgument,
     out: OutOption = Path("inspection.html"),
-    format_: FormatOption = Format.TABLE,
+    format_: FormatOption = TableOrJson.TABLE,
     cache: CacheOption = None,
 ) -> None:
     """Find what is wrong with labelled photos before training: leaks, copies, unreadable files, imbalance.
@@ -40,14 +40,13 @@ def inspect(
 
     Example: bucketlens model inspect photos --out report.html
     """
-    from model_build.caches import cache_folder
-    from model_build.files import write_atomic
-    from model_build.inspection.cache import FactsCache
-    from model_build.inspection.document import to_document
+    from bucketlens.cli.inspection_table import show
+    from model_build.files import cache_folder, write_atomic
+    from model_build.inspection.facts import FactsCache
     from model_build.inspection.inspection import inspect as inspect_data
-    from model_build.inspection.page import render
+    from model_build.inspection.inspection import to_document
+    from model_build.inspection.inspection_html import render
     from model_build.inspection.sheets import make_sheets
-    from model_build.inspection.terminal import show
 
     if out.is_dir():
         raise UserError(f"the report {out} cannot be written: it is a folder")
@@ -69,7 +68,7 @@ def inspect(
             write_atomic(out, page.encode())
         except OSError as error:
             raise UserError(f"the report {out} cannot be written: {error.strerror}") from None
-    if format_ is Format.JSON:
+    if format_ is TableOrJson.JSON:
         typer.echo(json.dumps(to_document(inspection), ensure_ascii=False))
         messages.print(f"report: {out}", markup=False)
     else:

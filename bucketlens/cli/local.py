@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from bucketlens.local.constants import DEFAULT_PORT
 from classifier.errors import UserError
-from local.constants import DEFAULT_PORT
 
 if TYPE_CHECKING:
-    from local.event_source import BatchReport
-    from local.stack import LocalStack
+    from bucketlens.local.event_source import BatchReport
+    from bucketlens.local.stack import LocalStack
 
 app = typer.Typer(no_args_is_help=True, help="Run the application on this machine, without AWS and without Docker.")
 
@@ -28,7 +28,9 @@ def up(
     workers: Annotated[
         int | None, typer.Option(help="Functions that run at once; by default one for each CPU.", min=1)
     ] = None,
-    template: Annotated[Path, typer.Option(help="The template to create resources from.")] = Path("template.yaml"),
+    template: Annotated[
+        Path | None, typer.Option(help="Another SAM template to create resources from than the project's own.")
+    ] = None,
     parameter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the template; may be repeated.")
     ] = None,
@@ -54,14 +56,16 @@ def up(
     Example: bucketlens local up --port 5555
     """
     # Imported here: moto takes two seconds, which no other command should pay.
-    from local.stack import LOG_FOLDER, LocalStack
+    from bucketlens.local.files import TEMPLATE
+    from bucketlens.local.rie import ensure_emulator
+    from bucketlens.local.stack import LOG_FOLDER, LocalStack
 
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, _interrupt)
     # A shell starts background jobs with SIGINT ignored; `kill -INT` shall end this one, too.
     signal.signal(signal.SIGINT, _interrupt)
     stack = LocalStack(
-        template,
+        template or TEMPLATE,
         host,
         port,
         workers=workers,
@@ -72,6 +76,7 @@ def up(
         report=lambda report: _show_batch(console, report),
     )
     try:
+        ensure_emulator(lambda message: console.print(message, markup=False, highlight=False))
         with console.status("starting"):
             stack.start()
         _show_stack(console, stack, LOG_FOLDER, retry_after)
@@ -95,7 +100,7 @@ def env(
 
     Example: eval "$(bucketlens local env)"
     """
-    from local.shell import exports, variables
+    from bucketlens.local.shell import exports, variables
 
     typer.echo(exports(variables(f"http://127.0.0.1:{port}")), nl=False)
 
@@ -138,7 +143,7 @@ def _show_stack(console: Console, stack: LocalStack, log_folder: Path, retry_aft
         f"bucketlens results get {outputs['InputUri']}photo.jpg",
     ):
         console.print(f"  {escape(command)}", soft_wrap=True, highlight=False)
-    console.print("\nCtrl-C stops it and forgets everything.\n", highlight=False)
+    console.print("\nCtrl-C stops it; everything is in memory and is lost.\n", highlight=False)
 
 
 def _show_batch(console: Console, report: BatchReport) -> None:
@@ -150,7 +155,7 @@ def _show_batch(console: Console, report: BatchReport) -> None:
     console.print(line, soft_wrap=True, highlight=False)
     for subject in report.given_up:
         console.print(
-            f"[red]failed for the last time, goes to the dead-letter queue:[/] {escape(subject)}",
+            f"[red]failed for the last time, moves to the dead-letter queue:[/] {escape(subject)}",
             soft_wrap=True,
             highlight=False,
         )

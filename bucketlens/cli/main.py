@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from rich.console import Console
 
-from bucketlens.cli import evaluate, inspect, local, model, publish, results, train_job, tune
+from bucketlens.cli import dlq, evaluate, inspect, local, model, publish, reconcile, results, train_job, tune
+from bucketlens.escaping import printable
 from classifier.errors import BucketlensError
+from model_build.extras import EXTRAS
 
 app = typer.Typer(
     name="bucketlens",
-    help="Batch image classification on AWS Lambda: models, results, and the whole application on one machine.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bucketlens {version('bucketlens')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Batch image classification on AWS Lambda: models, results, and the whole application on one machine."""
+
+
 inspect.register(model.app)
 evaluate.register(model.app)
 publish.register(model.app)
@@ -28,6 +48,8 @@ train_job.register(model.app)
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")
+reconcile.register(app)
+app.add_typer(dlq.app, name="dlq")
 
 
 def main() -> None:
@@ -41,9 +63,18 @@ def run(command: typer.Typer) -> NoReturn:
         command()  # exits itself, also for wrong usage and Ctrl-C
     except BucketlensError as error:
         _fail(str(error))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("bucketlens", "classifier", "model_build"):
+            raise
+        _fail(missing(error.name))
     except (BotoCoreError, ClientError) as error:
         _fail(explain(error))
     sys.exit(0)
+
+
+def missing(module: str) -> str:
+    """One line for a package that is not installed: querying results needs few, so the others are extras."""
+    return f"{module} is not installed; {EXTRAS}"
 
 
 def explain(error: BotoCoreError | ClientError) -> str:
@@ -56,7 +87,7 @@ def explain(error: BotoCoreError | ClientError) -> str:
     if isinstance(error, NoRegionError):
         return "no AWS region: set AWS_REGION, or a region in your AWS profile"
     if isinstance(error, EndpointConnectionError):
-        return f"{error} Is the local stack running (bucketlens local up), is the network?"
+        return f"{error} Check the network, or whether the local stack runs (bucketlens local up)."
     if isinstance(error, ClientError):
         detail = error.response["Error"]
         return f"AWS refuses {error.operation_name}: {detail.get('Code')}: {detail.get('Message', '')}".rstrip(": ")
@@ -64,7 +95,9 @@ def explain(error: BotoCoreError | ClientError) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    # A message may quote a key; its own line breaks stay.
+    shown = "\n".join(map(printable, message.split("\n")))
+    Console(stderr=True).print(f"error: {shown}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.data import local_data
 from classifier.errors import UserError
-from model_build import display
 from model_build.choices import OutputChoice, QuantizationChoice, ScalingChoice
+from model_build.extras import EXTRAS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,7 +50,7 @@ class Optimizer(StrEnum):
     SGD = "sgd"
 
 
-class Format(StrEnum):
+class TableOrJson(StrEnum):
     TABLE = "table"
     JSON = "json"
 
@@ -114,11 +115,11 @@ def train(
     Example: bucketlens model train flowers --out runs/flowers --backbone mobilenet_v2
     """
     require_interpreter()
-    from model_build.caches import cache_folder
-    from model_build.diagnostics.table import diagnosis_table
-    from model_build.inspection.noting import note
+    from bucketlens.cli.diagnosis_table import diagnosis_table
+    from model_build.diagnostics.observer import train_diagnosed
+    from model_build.files import cache_folder
+    from model_build.inspection.inspection import note
     from model_build.training.config import TrainingConfig
-    from model_build.training.diagnosed import train_diagnosed
     from model_build.training.weights import told_by_weights
 
     if config and best_of:
@@ -141,7 +142,7 @@ def train(
     }
     found = None
     if best_of:
-        from model_build.tuning.best import best_of as look_up
+        from model_build.tuning.study_summary import best_of as look_up
 
         found = look_up(best_of)
         settings = found.config.overridden(options, "the options")
@@ -185,7 +186,7 @@ def convert(
     """
     require_interpreter()
     from model_build.conversion.convert import convert as convert_run
-    from model_build.runs import Run
+    from model_build.training.run import Run
 
     opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:
@@ -226,7 +227,8 @@ def package(
     """
     require_interpreter()
     from model_build.bundles.packaging import package as package_run
-    from model_build.runs import Run
+    from model_build.evaluation.gate import Evidence
+    from model_build.training.run import Run
 
     opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:
@@ -242,10 +244,12 @@ def package(
             progress=screen.progress,
         )
     console = display.messages()
-    console.print(manifest.metrics["review"]["statement"], markup=False)
-    for line in display.gate_lines(manifest.metrics["gate"]):
+    evidence = Evidence.of(manifest)
+    if evidence.review:
+        console.print(evidence.review.statement, markup=False)
+    for line in display.gate_lines(evidence.gate):
         console.print(line, markup=False)
-    console.print(f"written and proven: {out} ({manifest.metrics['quantization']})", markup=False)
+    console.print(f"written and proven: {out} ({evidence.quantization})", markup=False)
     console.print(
         f"read {out / 'report.html'} before: bucketlens model publish {out} --to s3://BUCKET/models/", markup=False
     )
@@ -288,7 +292,7 @@ def import_(
 def require_interpreter() -> None:
     """Raises UserError where no interpreter is installed: querying results needs none, so it is an extra."""
     if not (find_spec("ai_edge_litert") or find_spec("tflite_runtime")):
-        raise UserError("this command needs the 'build' extra; install it with: pip install 'bucketlens[build]'")
+        raise UserError(f"this command needs the LiteRT interpreter, which is not installed; {EXTRAS}")
 
 
 def s3_client() -> S3Client:

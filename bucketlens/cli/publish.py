@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from bucketlens.cli.model import AtOption, DryRunOption, Format, require_interpreter, s3_client
+from bucketlens.cli import display
+from bucketlens.cli.model import AtOption, DryRunOption, TableOrJson, require_interpreter, s3_client
 from classifier.errors import UserError
-from model_build import display
 
 
 def publish(
@@ -45,7 +45,7 @@ def publish(
     """
     require_interpreter()
     from model_build.bundles.publish import publish_bundle
-    from model_build.quality.gate import Limits
+    from model_build.evaluation.gate import GateLimits
 
     if force is not None and not force.strip():
         raise UserError("--force needs a reason, which is kept with the version")
@@ -57,20 +57,22 @@ def publish(
             s3_client(),
             promote=not no_promote,
             dry_run=dry_run,
-            limits=Limits(minimum_accuracy, recall_floor, margin),
+            limits=GateLimits(minimum_accuracy, recall_floor, margin),
             data=data,
             force=force,
             progress=screen.progress,
         )
     console = display.messages()
-    for line in display.gate_lines(done.verdict.to_document()):
+    for line in display.gate_lines(done.verdict):
         console.print(line, markup=False)
     if not done.verdict.passed:
         console.print(f"published by force: {force}", markup=False)
     would = "would upload" if dry_run else "uploaded"
     console.print(f"{would} {len(done.uploaded)} files, {len(done.present)} already there", markup=False)
     if done.promoted:
-        console.print("would be live" if dry_run else "live", markup=False)
+        pointer = f"{to.rstrip('/')}/current.json"
+        then = "would name it" if dry_run else "names it: functions that read models there load it within a minute"
+        console.print(f"live: {pointer} {then}", markup=False)
     typer.echo(done.version)
 
 
@@ -102,7 +104,7 @@ def rollback(at: AtOption, dry_run: DryRunOption = False) -> None:
 
 
 def versions(
-    at: AtOption, format_: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE
+    at: AtOption, format_: Annotated[TableOrJson, typer.Option("--format", help="table or json")] = TableOrJson.TABLE
 ) -> None:
     """List the published versions, newest first, and which is live.
 
@@ -111,7 +113,7 @@ def versions(
     from model_build.bundles import releases
 
     found = releases.versions(at, s3_client())
-    if format_ is Format.JSON:
+    if format_ is TableOrJson.JSON:
         typer.echo(json.dumps([asdict(one) for one in found]))
     elif found:
         display.results().print(display.versions_table(found))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bucketlens import results
+from bucketlens.escaping import json_text, printable
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 
 app = typer.Typer(help="Read predictions from the table.", no_args_is_help=True, rich_markup_mode=None)
@@ -45,9 +45,7 @@ def get(
     """
     deployed = Stack.find(stack)
     _, dynamodb = clients()
-    typer.echo(
-        json.dumps(results.get(dynamodb, deployed.table, deployed.image_uri(image)), ensure_ascii=False, indent=2)
-    )
+    typer.echo(json_text(results.get(dynamodb, deployed.table, deployed.image_uri(image)), indent=2))
 
 
 @app.command()
@@ -87,12 +85,12 @@ def print_table(items: Iterator[results.Item], *, title: str | None = None) -> i
     for item in shown[:_TABLE_ROWS]:
         confidence = item.get("confidence")
         table.add_row(
-            item["image_uri"].split("/", 3)[3],
-            item.get("label", ""),
+            printable(item["image_uri"].split("/", 3)[3]),
+            printable(item.get("label", "")),
             "" if confidence is None else f"{confidence:.4f}",
             "review" if item.get("needs_review") else "",
-            item.get("error_code", ""),
-            item["classified_at"],
+            printable(item.get("error_code", "")),
+            printable(item["classified_at"]),
         )
     if shown:
         # Cells are data: a label such as "[red]" is not markup, and a pipe gets whole rows.

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.model import s3_client
 from bucketlens.cli.tune import (
     DryRunOption,
@@ -22,7 +23,6 @@ from bucketlens.cli.tune import (
     region,
 )
 from classifier.errors import UserError
-from model_build import display
 
 
 def train_job(
@@ -54,7 +54,7 @@ def train_job(
         raise UserError("--config and --best-of both give the settings; leave one out")
     settings = read_settings(config) if config else {}
     if best_of:
-        from model_build.tuning.best import best_of as look_up
+        from model_build.tuning.study_summary import best_of as look_up
 
         settings = look_up(best_of, storage, studies).config.to_document()
     if backbone:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bucketlens.cli import display
 from bucketlens.cli.data import local_data
 from bucketlens.cli.model import SizeHelp, s3_client
 from classifier.errors import UserError
-from model_build import display
 
 if TYPE_CHECKING:
     from model_build.tuning.space import SearchSpace
@@ -42,7 +42,7 @@ class Place(StrEnum):
 
 
 class Pruner(StrEnum):
-    """:class:`model_build.tuning.samplers.Pruning`, without what its module imports."""
+    """:class:`model_build.tuning.tuner.Pruning`, without what its module imports."""
 
     MEDIAN = "median"
     HYPERBAND = "hyperband"
@@ -136,13 +136,12 @@ def _locally(
     storage: str | None,
     studies: Path,
 ) -> None:
-    from model_build.tuning.best import best_of
-    from model_build.tuning.page import write_pages
-    from model_build.tuning.samplers import Pruning
-    from model_build.tuning.screen import TuningScreen, show_findings
+    from bucketlens.cli.tuning_screen import TuningScreen, show_findings
     from model_build.tuning.studies import PAGE_NAME, StudyPlace, load_study, require_optuna
-    from model_build.tuning.trials import facts, photo_trainer, usual_epochs, weights_by_backbone
-    from model_build.tuning.tuner import Tuning, best_run, tune
+    from model_build.tuning.study_html import write_pages
+    from model_build.tuning.study_summary import best_of
+    from model_build.tuning.trials import Pruning, Tuning, facts, photo_trainer, usual_epochs, weights_by_backbone
+    from model_build.tuning.tuner import best_run, tune
 
     require_optuna()
     place = StudyPlace.of(name, storage, studies)

@@ -9,31 +9,30 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from classifier import seed
 from classifier.admission import Deadline
 from classifier.aws import clients, sqs_client
+from classifier.bundle import Manifest
 from classifier.errors import BucketlensError, FatalError, OutOfTime
 from classifier.events import Batch, Source, parse
 from classifier.loader import BundleLoader
+from classifier.memory import resident_bytes, share_of_decoding
 from classifier.messages import Messages, Queue
 from classifier.pipeline import IN_FLIGHT, Pipeline
+from classifier.pool import CPU_SECONDS, WorkerPool
 from classifier.processor import Outcome, Status
 from classifier.serving import ServedModel
 from classifier.settings import Settings
 from classifier.store import Store
-
-# /tmp on Lambda, the only folder a function may write to.
-MODEL_CACHE = Path(tempfile.gettempdir()) / "bucketlens-models"
 
 _SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "bucketlens"
 logger = Logger(service=_SERVICE)
@@ -78,11 +77,10 @@ class Application:
 
         def load() -> ServedModel:
             return ServedModel(
-                BundleLoader(settings.model_uri, s3, MODEL_CACHE),
-                workers=settings.workers,
+                BundleLoader(settings.model_uri, s3),
+                lambda manifest, content: _workers(settings, manifest, content),
                 golden_test=settings.golden_test,
                 clock=time.monotonic,
-                limits=settings.limits,
             )
 
         queue = Queue(settings.queue_url, partial(sqs_client, settings.endpoint_url)) if settings.queue_url else None
@@ -126,6 +124,28 @@ class Application:
         return _answer(batch, outcomes)
 
 
+def _workers(settings: Settings, manifest: Manifest, content: bytes) -> WorkerPool:
+    return WorkerPool(
+        manifest,
+        content,
+        workers=settings.workers,
+        limits=settings.limits,
+        # Three times what the bound of processor time takes on the part of a vCPU that this much memory comes with.
+        wall_seconds=3 * CPU_SECONDS / min(1.0, settings.vcpus),
+        plan_memory=lambda model, worker: share_of_decoding(
+            settings.memory_bytes,
+            own=resident_bytes(),
+            in_flight=settings.bytes_in_flight,
+            workers=settings.workers,
+            model=model,
+            worker=worker,
+            max_bytes=settings.limits.max_bytes,
+        ),
+    )
+
+
+# While this process has one thread.
+seed.running()
 _application: Application | None = None
 try:
     _application = Application.from_environment(os.environ)

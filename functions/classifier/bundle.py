@@ -28,6 +28,8 @@ REPORT_NAME = "report.html"
 VERSION_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _S3_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<path>.*))?", re.DOTALL)
 _FILE_NAME = re.compile(r"(?!\.)[\w.+ -]+(?:/(?!\.)[\w.+ -]+)*")
+_MISTYPED_VERSION = re.compile(r"\d{8}T.*")
+MAX_LABEL_BYTES = 2048  # a label is the partition key of an index (DynamoDB Developer Guide, "Constraints")
 _DTYPES = ("uint8", "int8", "float32")
 _OUTPUT_KINDS = ("softmax", "logits")
 
@@ -169,6 +171,11 @@ class Manifest:
             # Names become paths below the cache folder and keys below the version's prefix, and must stay there.
             (not all(map(_FILE_NAME.fullmatch, self.files)), "a file's name leads out of the bundle"),
             (not self.labels, "it has no labels"),
+            (not all(label.strip() for label in self.labels), "one of its labels is empty"),
+            (
+                any(len(label.encode("utf-8", "surrogatepass")) > MAX_LABEL_BYTES for label in self.labels),
+                f"one of its labels has more than {MAX_LABEL_BYTES:,} bytes, the most that can be looked up by",
+            ),
             (self.input.dtype not in _DTYPES, f"input dtype {self.input.dtype!r} is none of {', '.join(_DTYPES)}"),
             (not (self.input.height > 0 and self.input.width > 0), "the input has no size"),
             (self.output.dtype not in _DTYPES, f"output dtype {self.output.dtype!r} is none of {', '.join(_DTYPES)}"),
@@ -257,6 +264,10 @@ class ModelUri:
             )
         parts = [part for part in (match["path"] or "").split("/") if part]
         version = parts.pop() if parts and VERSION_PATTERN.fullmatch(parts[-1]) else None
+        if version is None and parts and _MISTYPED_VERSION.fullmatch(parts[-1]):
+            raise ConfigError(
+                f"{text!r} ends in {parts[-1]!r}, which is not a version; versions look like 20261120T101500Z-5d313724"
+            )
         return cls(match["bucket"], "".join(f"{part}/" for part in parts), version)
 
     def key(self, version: str, name: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,17 +33,19 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
+from classifier.bounds import check_pixels, check_structure
 from classifier.errors import (
     CorruptImage,
     EmptyImage,
     ImageRejected,
+    ImageTooCostly,
     ImageTooLarge,
     TooManyPixels,
     UnsupportedFormat,
 )
 
-# Our own limit is checked on every image; Pillow's process-wide one would only warn, or refuse at twice its value.
-Image.MAX_IMAGE_PIXELS = None
+# One image is one thread's work; each of dav1d's own would keep frames of its own.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 SUPPORTED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
 
@@ -58,6 +61,10 @@ _TRANSPOSE = {
 }
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 _WHITE = (255, 255, 255)
+# What a decode takes at most, in bytes a pixel, measured: coefficients of a progressive JPEG; the canvases of WebP's
+# decoder, its output and ours; a float TIFF, its array and what is computed from it.
+_DECODING_BYTES = {"JPEG": 8}
+_MOST_DECODING_BYTES = 16
 _DRAFT_MARGIN = 2  # decode a JPEG to at least this many times the size it is then resized to
 
 
@@ -78,10 +85,15 @@ class Limits:
 
     A decode needs up to 16 bytes a pixel (WebP: the canvases of its decoder, its output and ours), most formats 8 at
     most: measured at 64 million pixels, 980 MB for WebP, 710 MB for AVIF, 500 MB for an RGBA PNG, 10 MB for a JPEG.
+
+    Attributes:
+        memory: bytes that this process lets a decode take; None where it is not limited. Decoders written in C say of
+            an allocation that failed what they say of damage; this tells the two apart.
     """
 
     max_bytes: int = 26_214_400
     max_pixels: int = 64_000_000
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,22 +134,41 @@ def decode(
         raise UnsupportedFormat(
             f"the content is none of {', '.join(SUPPORTED_FORMATS)} (it begins with {data[:8].hex(' ')})"
         )
+    pixels = check_structure(data, format_name, limits.max_pixels)
+    # Pillow refuses at twice this value, before it allocates, and up to that warns; exactly it is checked below.
+    Image.MAX_IMAGE_PIXELS = limits.max_pixels
     try:
         with Image.open(io.BytesIO(data), formats=(format_name,)) as image:
+            check_pixels(image.width, image.height, limits.max_pixels)
             pixels = image.width * image.height
-            if pixels > limits.max_pixels:
-                raise TooManyPixels(
-                    f"{image.width} x {image.height} is {pixels:,} pixels, over the limit of {limits.max_pixels:,}"
-                )
             return _decode_opened(image, format_name, height, width, policy)
     except ImageRejected:
         raise
+    except Image.DecompressionBombError as error:
+        stated = int(re.findall(r"\d+", str(error))[0])
+        raise TooManyPixels(f"{stated:,} pixels, over the limit of {limits.max_pixels:,}") from error
+    except MemoryError:
+        raise _out_of_memory(format_name, pixels, limits) from None
     # Pillow's decoders raise most of the built-in exceptions on malformed data; each of them means the same here.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if "cannot identify image file" in reason:  # the text goes on with a memory address
             reason = "its header is damaged"
+        if (
+            limits.memory is not None
+            and pixels * _DECODING_BYTES.get(format_name, _MOST_DECODING_BYTES) > limits.memory
+        ):
+            raise _out_of_memory(format_name, pixels, limits) from error
         raise CorruptImage(f"{format_name} cannot be decoded: {reason}") from error
+
+
+def _out_of_memory(format_name: str, pixels: int, limits: Limits) -> ImageTooCostly:
+    megapixels = f" of {pixels / 1e6:.0f} megapixels" if pixels else ""
+    available = "" if limits.memory is None else f" the {limits.memory // 2**20} MB that one image may take:"
+    return ImageTooCostly(
+        f"{format_name}{megapixels} cannot be decoded within{available or ' the memory there is:'}"
+        " save it with fewer pixels, or raise the function's MemorySize"
+    )
 
 
 def check_size(size_bytes: int, limits: Limits) -> None:
@@ -195,6 +226,8 @@ def _decode_opened(image: Image.Image, format_name: str, height: int, width: int
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except MemoryError:
+        raise
     # Damaged metadata around a sound picture: the picture counts. Pillow raises anything here.
     except Exception:  # noqa: BLE001
         return 1
@@ -256,12 +289,15 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _stretch_range(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float32)
+    values = np.array(image, dtype=np.float32)
     low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise CorruptImage("its pixels hold NaN or infinite values")
     scale = 255.0 / (high - low) if high > low else 0.0
-    return Image.fromarray(((values - low) * scale + 0.5).astype(np.uint8))
+    values -= low
+    values *= scale
+    values += 0.5
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def _lab_to_rgb(image: Image.Image) -> Image.Image:

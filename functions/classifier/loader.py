@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -30,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: its manifest, the manifest's sha256, its model on disk, and its other files on demand."""
+    """A verified bundle: its manifest, the content of its ``model.tflite``, and its other files on demand."""
 
     manifest: Manifest
-    model_path: Path
+    model: bytes
     read: Callable[[str], bytes]
 
     def golden(self) -> GoldenSet:
@@ -41,12 +39,11 @@ class Bundle:
 
 
 class BundleLoader:
-    """Reads bundles below a model location; a version's model is fetched once into ``cache``."""
+    """Reads bundles below a model location."""
 
-    def __init__(self, uri: ModelUri, s3: S3Client, cache: Path) -> None:
+    def __init__(self, uri: ModelUri, s3: S3Client) -> None:
         self._uri = uri
         self._s3 = s3
-        self._cache = cache
         self._pointer_etag: str | None = None
 
     @property
@@ -95,23 +92,17 @@ class BundleLoader:
         manifest = Manifest.from_bytes(data)
         if manifest.version != version:
             raise ModelIntegrityError(f"s3://{self._uri.bucket}/{key} is the manifest of version {manifest.version}")
+        # A pinned version has no pointer that vouches for its manifest, but its name vouches for its model.
+        if not manifest.model.sha256.startswith(version.rpartition("-")[2]):
+            raise ModelIntegrityError(
+                f"s3://{self._uri.bucket}/{key} lists a model with sha256 {manifest.model.sha256[:12]}..., not the one"
+                f" that was published as {version}. Publish the bundle again"
+            )
 
         def read(name: str) -> bytes:
             return verify(name, self._get(self._uri.key(version, name))[0], _entry(manifest, name))
 
-        return Bundle(manifest, self._cached_model(manifest, read), read)
-
-    def _cached_model(self, manifest: Manifest, read: Callable[[str], bytes]) -> Path:
-        # /tmp outlives an invocation and can be written by anything in it: what is found is verified before it counts.
-        path = self._cache / f"{manifest.model.sha256}.tflite"
-        if path.is_file() and FileEntry.of(path.read_bytes()) == manifest.model:
-            return path
-        content = read(MODEL_NAME)
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=self._cache, delete=False) as file:
-            file.write(content)
-        Path(file.name).replace(path)
-        return path
+        return Bundle(manifest, read(MODEL_NAME), read)
 
     def _get(self, key: str) -> tuple[bytes, str]:
         try:
@@ -125,29 +116,6 @@ class BundleLoader:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
             hint = ". Publish a model: bucketlens model publish BUNDLE --to " + str(self._uri)
         return ModelUnavailable(f"cannot read s3://{self._uri.bucket}/{key}: {_reason(error)}{hint}")
-
-
-def open_local_bundle(folder: Path) -> tuple[Manifest, Path]:
-    """Open a bundle folder; every file it lists is verified.
-
-    Returns:
-        Its manifest and the path of its model.
-
-    Raises:
-        ModelIntegrityError: a file is missing or is not what the manifest says.
-        ModelIncompatibleError: the manifest is of an unknown schema version.
-    """
-    manifest = Manifest.from_bytes(_read_file(folder / MANIFEST_NAME))
-    for name, entry in manifest.files.items():
-        verify(str(folder / name), _read_file(folder / name), entry)
-    return manifest, folder / MODEL_NAME
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelIntegrityError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _entry(manifest: Manifest, name: str) -> FileEntry:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-import queue
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,13 +60,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classified:
-    """What was seen in one image.
+    """An image and what the model says of it.
 
     Attributes:
-        format: of the file, by Pillow's name.
-        width, height: pixels as a viewer shows it, after EXIF orientation.
-        top: the k best, best first.
-        timing_ms: of ``decode`` and ``predict``.
+        format: the file's format by Pillow's name, such as ``JPEG``.
+        width, height: pixels of the original as a viewer shows it, after EXIF orientation.
+        top: the k best labels, best first.
+        timing_ms: wall-clock milliseconds of the stages ``decode`` and ``predict``.
     """
 
     format: str
@@ -91,40 +90,38 @@ def inspect(content: bytes) -> ModelFacts:
 
 
 class Model:
-    """A loaded and verified classifier; safe to call from as many threads as it has interpreters.
+    """A loaded and verified classifier, for one thread at a time.
 
-    One interpreter serves one thread and uses one thread itself: two of its threads on a busy machine cost up to
-    60 times the latency of one (measured), and batches gain nothing over single images.
+    Its interpreter uses one thread itself: two of its threads on a busy machine cost up to 60 times the latency of one
+    (measured), and batches gain nothing over single images.
     """
 
-    def __init__(self, manifest: Manifest, interpreters: list[Any]) -> None:
+    def __init__(self, manifest: Manifest, interpreter: Any) -> None:
         self.manifest = manifest
-        self._interpreters: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for interpreter in interpreters:
-            self._interpreters.put(interpreter)
+        self._interpreter = interpreter
         self._input_table = input_table(manifest)
         # One column for all channels, the usual case, is looked up in a fifth of the time that three are.
         uniform = bool((self._input_table == self._input_table[:, :1]).all())
         self._shared_column = np.ascontiguousarray(self._input_table[:, 0]) if uniform else None
 
     @classmethod
-    def load(cls, content: bytes | Path, manifest: Manifest, *, interpreters: int = 1) -> Self:
+    def load(cls, content: bytes | Path, manifest: Manifest) -> Self:
         """Load a model and run it once.
 
         Args:
             content: the verified ``model.tflite``, or where it lies.
             manifest: the bundle's manifest, which the file must agree with.
-            interpreters: how many threads may call :meth:`predict` at once without waiting.
 
         Raises:
-            ModelIncompatibleError: the interpreter refuses the file, or the file and the manifest disagree.
+            ModelIncompatibleError: the interpreter refuses the file, the file and the manifest disagree, or what comes
+                out for a black picture is no probability.
         """
-        loaded = [_interpreter(content, (manifest.input.height, manifest.input.width)) for _ in range(interpreters)]
-        _check_agreement(_facts(loaded[0]), manifest)
-        model = cls(manifest, loaded)
+        interpreter = _interpreter(content, (manifest.input.height, manifest.input.width))
+        _check_agreement(_facts(interpreter), manifest)
+        model = cls(manifest, interpreter)
         blank = np.zeros((manifest.input.height, manifest.input.width, _CHANNELS), np.uint8)
-        for _ in loaded:
-            model.predict(blank)
+        if not np.isfinite(model.predict(blank)).all():
+            raise ModelIncompatibleError("the model returns NaN for a black picture: train or convert it anew")
         return model
 
     def predict(self, tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -134,21 +131,19 @@ class Model:
             tensor: uint8, (height, width, 3), RGB, as :func:`classifier.imaging.decode` makes it.
 
         Returns:
-            float32, (labels,), each in [0, 1].
+            float32, (labels,), each in [0, 1], or NaN where the model's output is not finite.
 
         Raises:
             ModelIncompatibleError: the interpreter fails on this model.
         """
         values = self._stored(tensor)[np.newaxis]
-        interpreter = self._interpreters.get()
+        interpreter = self._interpreter
         try:
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
             interpreter.invoke()
             stored = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
         except (RuntimeError, ValueError) as error:
             raise ModelIncompatibleError(f"{_LIBRARY} fails to run the model: {error}") from error
-        finally:
-            self._interpreters.put(interpreter)
         return probabilities(stored, self.manifest.output)
 
     def _stored(self, tensor: NDArray[np.uint8]) -> NDArray[Any]:
@@ -158,32 +153,42 @@ class Model:
         return stored
 
     def check_golden(self, golden: GoldenSet, read: Callable[[str], bytes]) -> None:
-        """Prove that decoding and prediction give here what they gave on the build machine.
+        """:func:`check_golden` in this process."""
 
-        Args:
-            golden: the bundle's golden set.
-            read: content of a file of the bundle by its name.
+        def predicted(photo: bytes) -> NDArray[np.float32]:
+            spec = self.manifest.input
+            return self.predict(decode(photo, height=spec.height, width=spec.width, policy=self.manifest.resize).tensor)
 
-        Raises:
-            ModelIncompatibleError: names the photo that differs and by how much.
-        """
-        spec = self.manifest.input
-        for photo in golden.photos:
-            try:
-                image = decode(read(photo.file), height=spec.height, width=spec.width, policy=self.manifest.resize)
-            except ImageRejected as error:
-                raise ModelIncompatibleError(f"golden photo {photo.file} cannot be decoded: {error}") from error
-            expected = np.asarray(photo.probabilities, np.float32)
-            if expected.shape != (len(self.manifest.labels),):
-                raise ModelIncompatibleError(
-                    f"golden photo {photo.file} has {expected.size} probabilities, not {len(self.manifest.labels)}"
-                )
-            difference = float(np.abs(self.predict(image.tensor) - expected).max())
-            if not difference <= golden.tolerance:
-                raise ModelIncompatibleError(
-                    f"golden photo {photo.file} differs by {difference:.4f} from its published probabilities"
-                    f" (allowed: {golden.tolerance}): this interpreter or decoder does not compute what was proven"
-                )
+        check_golden(golden, len(self.manifest.labels), read, predicted)
+
+
+def check_golden(
+    golden: GoldenSet, labels: int, read: Callable[[str], bytes], predicted: Callable[[bytes], NDArray[np.float32]]
+) -> None:
+    """Prove that decoding and prediction give here what they gave on the build machine.
+
+    Args:
+        golden: the bundle's golden set.
+        labels: how many the model has.
+        read: content of a file of the bundle by its name.
+        predicted: probabilities of an image file, float32, (labels,).
+
+    Raises:
+        ModelIncompatibleError: names the photo that differs and by how much.
+    """
+    for photo in golden.photos:
+        expected = np.asarray(photo.probabilities, np.float32)
+        if expected.shape != (labels,):
+            raise ModelIncompatibleError(f"golden photo {photo.file} has {expected.size} probabilities, not {labels}")
+        try:
+            difference = float(np.abs(predicted(read(photo.file)) - expected).max())
+        except ImageRejected as error:
+            raise ModelIncompatibleError(f"golden photo {photo.file} cannot be decoded: {error}") from error
+        if not difference <= golden.tolerance:
+            raise ModelIncompatibleError(
+                f"golden photo {photo.file} differs by {difference:.4f} from its published probabilities"
+                f" (allowed: {golden.tolerance}): this interpreter or decoder does not compute what was proven"
+            )
 
 
 def top_k(probabilities: NDArray[np.float32], labels: tuple[str, ...], k: int) -> list[Prediction]:
@@ -227,8 +232,9 @@ def probabilities(stored: NDArray[Any], output: OutputSpec) -> NDArray[np.float3
         return np.clip(values, 0.0, 1.0).astype(np.float32)
     logits = np.log(np.clip(values, 1e-12, 1.0)) if output.kind == "softmax" else values
     scaled = logits / output.temperature
-    powers = np.exp(scaled - scaled.max())
-    calibrated: NDArray[np.float32] = (powers / powers.sum()).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # infinite logits become NaN, which the callers look for
+        powers = np.exp(scaled - scaled.max())
+        calibrated: NDArray[np.float32] = (powers / powers.sum()).astype(np.float32)
     return calibrated
 
 

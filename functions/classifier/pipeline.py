@@ -31,7 +31,7 @@ class Pipeline:
     Args:
         clock: the time, aware.
         executor: runs the images of a batch; ``IN_FLIGHT`` threads by default.
-        budget: bounds the bytes of files in memory; by default what ``IN_FLIGHT`` files of the largest size need.
+        budget: bounds the bytes of files in memory; by default what the settings give them.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Pipeline:
         self._settings = settings
         self._clock = clock
         self._executor = executor or ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="image")
-        budget = budget or ByteBudget(IN_FLIGHT * settings.limits.max_bytes)
+        budget = budget or ByteBudget(settings.bytes_in_flight)
         self._processor = Processor(store, settings, budget, clock)
 
     def run(

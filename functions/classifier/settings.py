@@ -32,7 +32,7 @@ class Settings:
         review_threshold: None takes the manifest's.
         endpoint_url: None is AWS.
         queue_url: the queue that feeds the function, for sending deferred messages again; None fails them instead.
-        workers: images decoded and classified at the same time, one for each vCPU of the function's memory.
+        memory_bytes: the function's memory.
     """
 
     model_uri: ModelUri
@@ -48,7 +48,7 @@ class Settings:
     log_level: str
     endpoint_url: str | None
     queue_url: str | None
-    workers: int
+    memory_bytes: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -75,13 +75,27 @@ class Settings:
             log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
             endpoint_url=read.text("AWS_ENDPOINT_URL", "") or None,
             queue_url=read.text("QUEUE_URL", "") or None,
-            workers=max(1, read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0, low=0) // _MEGABYTES_PER_VCPU),
+            memory_bytes=read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _MEGABYTES_PER_VCPU, low=128) * 2**20,
         )
         if settings.output_bucket is None:
             settings._check_results_apart()
         elif settings.output_bucket == settings.model_uri.bucket:
             settings._check_models_apart("OUTPUT_PREFIX", settings.output_prefix)
         return settings
+
+    @property
+    def vcpus(self) -> float:
+        return self.memory_bytes / 2**20 / _MEGABYTES_PER_VCPU
+
+    @property
+    def workers(self) -> int:
+        """Images decoded and classified at the same time: one for each whole vCPU."""
+        return max(1, int(self.vcpus))
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Files in memory at once: a sixteenth of it, at least the largest file and at most eight of those."""
+        return max(self.limits.max_bytes, min(8 * self.limits.max_bytes, self.memory_bytes // 16))
 
     def output_bucket_for(self, image_bucket: str) -> str:
         """The bucket of an image's result.

@@ -1,8 +1,13 @@
-"""A model and its companions -> a bundle folder that has been proven before it gets its name."""
+"""A model and its companions -> a bundle folder that has been proven before it gets its name.
+
+Beside it lies ``.origin.json``, which is never published: where its test photos are on this machine. The gate compares
+the bundle with the live version on these photos.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -10,16 +15,18 @@ from pathlib import Path, PurePosixPath
 from classifier.bundle import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, FileEntry, GoldenPhoto, GoldenSet, Manifest
 from classifier.errors import UserError
 from classifier.imaging import decode, sniff
-from classifier.loader import open_local_bundle
 from classifier.model import Model
-from model_build.conversion.candidate import load_quietly
-from model_build.files import staged_folder
+from model_build.data.dataset import TEST, Photo, scan
+from model_build.data.tensors import TensorSet
+from model_build.evaluation.opening import OpenBundle, open_bundle
+from model_build.files import json_bytes, staged_folder
 
 GOLDEN_TOLERANCE = 0.02
 """Two right interpreters differ by up to 0.018 in an int8 model's undecided probabilities (LiteRT 2.3 against
 tflite-runtime 2.14, measured on 359 digits), a wrong preprocessing by far more."""
 _NAME_LENGTH = 100
 _SUFFIX = {"JPEG": "jpg"}
+ORIGIN_NAME = ".origin.json"
 
 
 @dataclass(frozen=True)
@@ -97,34 +104,68 @@ def write_bundle(
             path = staging / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        prove(staging)
+        open_bundle(staging).prove()
     return complete
 
 
-def prove(bundle: Path) -> Manifest:
-    """Open, load and golden-test a bundle folder with the function's own code.
+class PhotosMissing(Exception):
+    """The test photos are not to be had. ``str`` says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """``test`` is each photo's path relative to ``data``, its label and the sha256 of its content."""
+
+    data: str
+    test: tuple[tuple[str, str, str], ...]
+
+    @classmethod
+    def of(cls, data: Path, test: TensorSet) -> Origin:
+        rows = zip(test.photos, test.sha256, strict=True)
+        return cls(str(data.resolve()), tuple((photo.name, photo.label, digest) for photo, digest in rows))
+
+    def to_bytes(self) -> bytes:
+        return json_bytes({"data": self.data, "test": [list(one) for one in self.test]})
+
+    @classmethod
+    def read(cls, bundle: Path) -> Origin | None:
+        """None where the bundle has none: it was imported, or came from another machine."""
+        try:
+            document = json.loads((bundle / ORIGIN_NAME).read_bytes())
+            return cls(str(document["data"]), tuple((str(p), str(c), str(h)) for p, c, h in document["test"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+@dataclass(frozen=True)
+class ComparisonPhotos:
+    """Photos to compare on; ``digests`` are what their contents should be, where that is known."""
+
+    photos: tuple[Photo, ...]
+    digests: Sequence[str] | None
+
+
+def find_test_photos(bundle: OpenBundle, data: Path | None) -> ComparisonPhotos:
+    """The bundle's own test photos, looked for in ``data`` or where they were.
+
+    Without a record of them, ``data`` is taken as it is: its test folder, or all of it.
 
     Raises:
-        UserError: no such folder, or one that is no bundle.
-        ModelIntegrityError, ModelIncompatibleError: it is not what it says, or does not compute what it says.
+        PhotosMissing: nothing says where they are, or some have gone.
+        UserError: ``data`` is given and is no folder of photos.
     """
-    manifest, content = load_bundle(bundle)
-    model = load_quietly(content, manifest)
-    if GOLDEN_NAME in manifest.files:
-        golden = GoldenSet.from_bytes((bundle / GOLDEN_NAME).read_bytes())
-        model.check_golden(golden, lambda name: (bundle / name).read_bytes())
-    return manifest
-
-
-def load_bundle(bundle: Path) -> tuple[Manifest, bytes]:
-    """A verified bundle's manifest and the content of its model.
-
-    Raises:
-        UserError: no such folder, or one that is no bundle.
-        ModelIntegrityError, ModelIncompatibleError: it is not what it says.
-    """
-    if not (bundle / MANIFEST_NAME).is_file():
-        what = "is not a bundle: it has no manifest.json" if bundle.is_dir() else "does not exist"
-        raise UserError(f"the bundle {bundle} {what}; make one with 'bucketlens model package' or 'model import'")
-    manifest, path = open_local_bundle(bundle)
-    return manifest, path.read_bytes()
+    origin = Origin.read(bundle.folder) if bundle.folder else None
+    if origin is None:
+        if data is None:
+            raise PhotosMissing("the bundle does not say where its test photos are; give --data FOLDER")
+        photos = scan(data).photos
+        return ComparisonPhotos(tuple(photo for photo in photos if photo.split == TEST) or photos, None)
+    root = data or Path(origin.data)
+    photos = tuple(Photo(root / name, name, label, TEST) for name, label, _ in origin.test)
+    gone = [photo for photo in photos if not photo.path.is_file()]
+    if gone:
+        raise PhotosMissing(
+            f"{len(gone)} of the {len(photos)} test photos are no longer in {root}, first {gone[0].name};"
+            " say where they are with --data FOLDER"
+        )
+    return ComparisonPhotos(photos, [digest for *_, digest in origin.test])

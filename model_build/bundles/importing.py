@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.bundle import REPORT_NAME, Manifest, Scaling
+from classifier.bundle import MAX_LABEL_BYTES, REPORT_NAME, Manifest, Scaling
 from classifier.errors import ImageRejected, ModelIncompatibleError, UserError
 from classifier.imaging import ResizePolicy, decode
 from classifier.model import Model, ModelFacts
 from model_build.bundles.bundling import GoldenFile, check_name, golden_files, write_bundle
 from model_build.choices import OutputChoice, ScalingChoice
-from model_build.conversion.candidate import describe, inspect_quietly, load_quietly
-from model_build.conversion.tflite_file import is_tflite, metadata_scaling, scales_itself
 from model_build.files import read_bytes, require_free
-from model_build.report.page import render_report
+from model_build.report.model_report import render_report
+from model_build.tflite.inspecting import is_tflite, metadata_scaling, scales_itself
+from model_build.tflite.running import describe, inspect_quietly, load_quietly
 
 _MOST_GOLDEN = 8
 _NOISE_IMAGES = 4
@@ -132,7 +132,13 @@ def read_labels(path: Path, say: Callable[[str], None] = lambda *_: None) -> tup
 
 
 def check_labels(labels: tuple[str, ...], outputs: int, request: ImportRequest) -> None:
-    """Raises UserError, with both numbers, unless there is a label for every output."""
+    """Raises UserError unless there is a label for every output, and each fits the table's index by label."""
+    long = next((label for label in labels if len(label.encode()) > MAX_LABEL_BYTES), None)
+    if long is not None:
+        raise UserError(
+            f"{request.labels} has a label of {len(long.encode()):,} bytes, {long[:40]!r}...; the most is"
+            f" {MAX_LABEL_BYTES:,}, the size of a DynamoDB index key"
+        )
     if len(labels) == outputs:
         return
     hint = ""

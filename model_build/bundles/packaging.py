@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier.bundle import MODEL_NAME, REPORT_NAME, FileEntry, Manifest
 from classifier.errors import UserError
-from model_build import runs
-from model_build.bundles.bundling import GoldenFile, check_name, golden_files, tensor_digests, write_bundle
-from model_build.bundles.origin import ORIGIN_NAME, Origin
+from classifier.model import Model
+from model_build.bundles.bundling import (
+    ORIGIN_NAME,
+    GoldenFile,
+    Origin,
+    check_name,
+    golden_files,
+    tensor_digests,
+    write_bundle,
+)
 from model_build.choices import QuantizationChoice
-from model_build.conversion.candidate import describe, inspect_quietly, load_quietly, predict_all
 from model_build.conversion.convert import Conversion
-from model_build.data.dataset import TEST, VALIDATION
+from model_build.data.dataset import TEST, VALIDATION, Photo
 from model_build.data.tensors import Progress, TensorSet
+from model_build.evaluation.gate import Check, Evidence, GateLimits, Review, Verdict, own_checks
 from model_build.files import require_free, write_atomic
-from model_build.quality.answers import judge
-from model_build.quality.calibration import scaled
-from model_build.quality.gate import Check, Limits, Verdict, accuracy_check, recall_check, tensors_check
-from model_build.quality.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold
-from model_build.report.page import RunEvidence, render_report
-from model_build.report.pictures import mistake_pictures
+from model_build.metrics.answers import Quality, judge
+from model_build.metrics.calibration import scaled
+from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold
+from model_build.report.evaluation_parts import mistake_pictures
+from model_build.report.model_report import RunEvidence, render_report
+from model_build.tflite.running import Latency, describe, inspect_quietly, load_quietly, predict_all
 from model_build.training.config import TrainingConfig
+from model_build.training.run import Run
 from model_build.training.train import library_versions
 
 _GOLDEN_PHOTOS = 8
@@ -36,14 +45,14 @@ _SURE = 0.9  # near 0 and 1 a probability hardly moves with the last bit of its 
 
 
 def package(
-    run: runs.Run,
+    run: Run,
     out: Path,
     *,
     name: str | None = None,
     quantization: QuantizationChoice = QuantizationChoice.AUTO,
     precision: float = DEFAULT_PRECISION,
     review_threshold: float | None = None,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: GateLimits = GateLimits(),  # noqa: B008
     data: Path | None = None,
     progress: Progress = lambda *_: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -75,22 +84,10 @@ def package(
         output_kind="logits",
         created=now(),
     )
-    split = run.split(data)
-    model = load_quietly(content, plain)
-    validation, test = run.tensors(split.photos[VALIDATION]), run.tensors(split.photos[TEST])
-    unscaled = {
-        VALIDATION: predict_all(model, validation.images, progress),
-        TEST: predict_all(model, test.images, progress),
-    }
-    truth = {VALIDATION: validation.targets(run.labels), TEST: test.targets(run.labels)}
-    quality = {name: judge(unscaled[name], truth[name], run.labels, chosen.temperature) for name in unscaled}
-    served = scaled(unscaled[VALIDATION], chosen.temperature)
-    by_hand = _by_hand(run) if review_threshold is None else review_threshold
-    answers = served.max(axis=1), served.argmax(axis=1) == truth[VALIDATION]
-    review = choose_threshold(*answers, precision) if by_hand is None else given_threshold(by_hand, *answers, precision)
-    served_test = scaled(unscaled[TEST], chosen.temperature)
-    accepted = served_test.max(axis=1) >= review.value
-    right = served_test.argmax(axis=1) == truth[TEST]
+    split, model = run.split(data), load_quietly(content, plain)
+    validation = _Answers.of(run, model, split.photos[VALIDATION], chosen.temperature, progress)
+    test = _Answers.of(run, model, split.photos[TEST], chosen.temperature, progress)
+    review = _review(run, validation, test, precision, review_threshold)
     manifest = replace(
         plain,
         output=replace(plain.output, temperature=chosen.temperature),
@@ -104,44 +101,29 @@ def package(
         },
         libraries={**run.record.libraries, **library_versions()},
     )
-    rows = _choose_golden(test, truth[TEST], unscaled[TEST])
-    photos = [GoldenFile(test.photos[row].name, test.photos[row].path.read_bytes()) for row in rows]
-    golden = golden_files(load_quietly(content, manifest), photos)
+    golden, recorded = _golden(load_quietly(content, manifest), test)
     digests = tensor_digests(manifest, golden)
-    # Their tensors as training, calibration and evaluation had them.
-    measured = dict(zip(digests, (hashlib.sha256(test.images[row]).hexdigest() for row in rows), strict=True))
-    on_test = quality[TEST].summary()
     verdict = Verdict(
         (
-            Check("golden", True, f"{len(digests)} photos give the probabilities they gave when packaged"),
-            tensors_check(measured, digests),
-            accuracy_check(on_test, limits),
-            recall_check(on_test, limits),
+            *own_checks(test.quality.measured(), recorded, digests, limits),
             Check("live", None, "compared with the live version when it is published"),
         )
     )
-    manifest = replace(
-        manifest,
-        metrics={
-            "test": on_test,
-            "validation": quality[VALIDATION].summary(),
-            "quantization": chosen.quantization,
-            "latency_ms": chosen.latency_ms,
-            "review": {
-                **review.to_document(),
-                "test_accepted": round(float(accepted.mean()), 6),
-                "test_precision": round(float(right[accepted].mean()), 6) if accepted.any() else None,
-            },
-            "golden_tensors": digests,
-            "gate": verdict.to_document(),
-            "tolerance": conversion.tolerance,
-            "candidates": [asdict(candidate) for candidate in conversion.models],
-        },
+    evidence = Evidence(
+        test=test.quality.measured(),
+        validation=validation.quality.measured(),
+        quantization=chosen.quantization,
+        latency_ms=Latency(**chosen.latency_ms),
+        review=review,
+        golden_tensors=digests,
+        gate=verdict,
+        tolerance=conversion.tolerance,
+        candidates=conversion.models,
     )
-    pictures = mistake_pictures(quality[TEST].worst, test.photos)
-    listed = replace(manifest, files={MODEL_NAME: FileEntry.of(content)})
-    report = render_report(listed, RunEvidence(run, quality[TEST], pictures)).encode()
-    origin = Origin.of(data or Path(run.record.data), test).to_bytes()
+    manifest = replace(manifest, metrics=evidence.to_metrics(), files={MODEL_NAME: FileEntry.of(content)})
+    pictures = mistake_pictures(test.quality.worst, test.photos.photos)
+    report = render_report(manifest, RunEvidence(run, test.quality, pictures)).encode()
+    origin = Origin.of(data or Path(run.record.data), test.photos).to_bytes()
     try:
         written = write_bundle(out, manifest, content, {**golden, REPORT_NAME: report}, {ORIGIN_NAME: origin})
         write_atomic(run.folder / REPORT_NAME, report)
@@ -150,25 +132,73 @@ def package(
     return written
 
 
-def _by_hand(run: runs.Run) -> float | None:
-    """The configuration's review threshold where somebody has changed it."""
-    value = run.config.review_threshold
-    return None if value == TrainingConfig.review_threshold else value
+@dataclass(frozen=True)
+class _Answers:
+    """What a model says of the photos of one split.
+
+    Attributes:
+        unscaled: (photos, labels), probabilities at temperature 1.
+        truth: (photos,), the index of each photo's label.
+    """
+
+    photos: TensorSet
+    unscaled: NDArray[np.float32]
+    truth: NDArray[np.int64]
+    quality: Quality
+
+    @classmethod
+    def of(cls, run: Run, model: Model, photos: tuple[Photo, ...], temperature: float, progress: Progress) -> Self:
+        tensors = run.tensors(photos)
+        unscaled, truth = predict_all(model, tensors.images, progress), tensors.targets(run.labels)
+        return cls(tensors, unscaled, truth, judge(unscaled, truth, run.labels, temperature))
+
+    def served(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Confidence of each prediction as the function gives it, and whether the prediction is right; (photos,)."""
+        probabilities = scaled(self.unscaled, self.quality.temperature)
+        return probabilities.max(axis=1), probabilities.argmax(axis=1) == self.truth
 
 
-def _choose_golden(test: TensorSet, truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Sequence[int]:
+def _review(run: Run, validation: _Answers, test: _Answers, precision: float, review_threshold: float | None) -> Review:
+    """The review threshold, chosen on the validation photos unless it is given, and what it does on the test photos."""
+    configured = None if run.config.review_threshold == TrainingConfig.review_threshold else run.config.review_threshold
+    by_hand = configured if review_threshold is None else review_threshold
+    answers = validation.served()
+    chosen = choose_threshold(*answers, precision) if by_hand is None else given_threshold(by_hand, *answers, precision)
+    confidence, right = test.served()
+    accepted = confidence >= chosen.value
+    return Review(
+        **asdict(chosen),
+        test_accepted=round(float(accepted.mean()), 6),
+        test_precision=round(float(right[accepted].mean()), 6) if accepted.any() else None,
+    )
+
+
+def _golden(model: Model, test: _Answers) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The golden files, and the sha256 of the photos' tensors as training, calibration and evaluation had them."""
+    rows = _choose_golden(test)
+    photos = [test.photos.photos[row] for row in rows]
+    golden = golden_files(model, [GoldenFile(photo.name, photo.path.read_bytes()) for photo in photos])
+    names = tensor_digests(model.manifest, golden)
+    digests = (hashlib.sha256(test.photos.images[row]).hexdigest() for row in rows)
+    return golden, dict(zip(names, digests, strict=True))
+
+
+def _choose_golden(test: _Answers) -> Sequence[int]:
     """Rows of one photo a class, of up to eight classes spread over all: right, sure, the smallest file of those."""
     chosen: list[int] = []
-    right = probabilities.argmax(axis=1) == truth
-    confidence = probabilities.max(axis=1)
-    for label in np.unique(truth[right]):
-        rows = np.flatnonzero(right & (truth == label))
+    right = test.unscaled.argmax(axis=1) == test.truth
+    confidence = test.unscaled.max(axis=1)
+    for label in np.unique(test.truth[right]):
+        rows = np.flatnonzero(right & (test.truth == label))
         sure = rows[confidence[rows] >= _SURE]
         # Where none is sure, the surest.
         candidates = sure if len(sure) else rows[[int(confidence[rows].argmax())]]
-        sizes = {int(row): (test.photos[row].path.stat().st_size, test.photos[row].name) for row in candidates}
-        chosen.append(min(sizes, key=lambda row: sizes[row]))
+        photos = {int(row): test.photos.photos[row] for row in candidates}
+        chosen.append(min(photos, key=lambda row: (photos[row].path.stat().st_size, photos[row].name)))
     if not chosen:
-        raise UserError("the model classifies no test photo rightly, so no golden photo can be chosen; train it better")
+        raise UserError(
+            "the model classifies none of the test photos correctly, so there is no golden photo to choose; train it"
+            " for longer or on more photos"
+        )
     spread = np.unique(np.linspace(0, len(chosen) - 1, min(_GOLDEN_PHOTOS, len(chosen))).astype(int))
     return [chosen[position] for position in spread]

@@ -1,7 +1,8 @@
 """``bucketlens model publish``: a proven bundle becomes an immutable version in S3, then the live one.
 
-Before that it must pass the gate (:mod:`model_build.quality.gate`). ``force`` publishes it all the same, with a reason
-that is kept at ``forced/<time>-<version>.json`` beside the versions: ``{"version", "reason", "failed", "forced_at"}``.
+Before that it must pass the gate (:mod:`model_build.evaluation.gate`). ``force`` publishes it all the same, with a
+reason that is kept at ``forced/<time>-<version>.json`` beside the versions: ``{"version", "reason", "failed",
+"forced_at"}``.
 """
 
 from __future__ import annotations
@@ -15,15 +16,23 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from classifier.bundle import MANIFEST_NAME, Manifest, ModelUri
-from classifier.errors import UserError
-from model_build.bundles.bundling import prove, tensor_digests
-from model_build.bundles.releases import live, parse_prefix, set_live
-from model_build.bundles.s3_objects import is_refused, read_object
+from classifier.bundle import MANIFEST_NAME, ModelUri
+from classifier.errors import BucketlensError, UserError
+from model_build.bundles.bundling import PhotosMissing, find_test_photos, tensor_digests
+from model_build.bundles.releases import (
+    Live,
+    is_refused,
+    live,
+    parse_prefix,
+    read_object,
+    refuse_input_prefix,
+    set_live,
+)
 from model_build.data.tensors import Progress
+from model_build.evaluation.comparison import answers_of
+from model_build.evaluation.gate import Check, GateLimits, Verdict, live_check, own_checks, refusal
+from model_build.evaluation.opening import OpenBundle, open_bundle, open_published
 from model_build.files import json_bytes
-from model_build.quality.comparison import compare_with_live
-from model_build.quality.gate import Check, Limits, Verdict, accuracy_check, recall_check, refusal, tensors_check
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,11 +59,6 @@ class Publication:
     verdict: Verdict
 
 
-def publish(bundle: Path, uri: str, client: S3Client, *, promote: bool = True) -> str:
-    """:func:`publish_bundle`, for callers that want the version alone."""
-    return publish_bundle(bundle, uri, client, promote=promote).version
-
-
 def publish_bundle(
     bundle: Path,
     uri: str,
@@ -62,13 +66,13 @@ def publish_bundle(
     *,
     promote: bool = True,
     dry_run: bool = False,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: GateLimits = GateLimits(),  # noqa: B008
     data: Path | None = None,
     force: str | None = None,
     progress: Progress = lambda *_: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Publication:
-    """Prove ``bundle``, hold it against the gate, upload its files below ``uri``, the manifest last, and make it live.
+    """Prove ``bundle``, put it through the gate, upload its files below ``uri``, the manifest last, and make it live.
 
     Every file is written on the condition that nothing is there (``If-None-Match: *``), so that a version never
     changes; identical content that is there already counts as written, so that an interrupted publication can be
@@ -89,43 +93,36 @@ def publish_bundle(
         ClientError, BotoCoreError: what S3 refuses otherwise.
     """
     where = parse_prefix(uri)
-    manifest = prove(bundle)
-    # Read before the upload: whoever publishes in the meantime has the newer say, and this publication must ask again.
+    refuse_input_prefix(client, where)
+    opened = open_bundle(bundle).prove()
+    version = opened.manifest.version
+    # Read before the upload: a version that somebody else promotes in the meantime must not be replaced unseen.
     before = live(client, where)
     verdict = Verdict(
         (
-            *own_checks(bundle, manifest, limits),
-            compare_with_live(bundle, before, where, client, data=data, limits=limits, progress=progress),
+            *own_checks(
+                opened.evidence.test,
+                opened.evidence.golden_tensors,
+                tensor_digests(opened.manifest, opened.files),
+                limits,
+            ),
+            compare_with_live(opened, before, where, client, data=data, limits=limits, progress=progress),
         )
     )
     if not verdict.passed and force is None:
-        raise UserError(refusal(f"{manifest.name} {manifest.version}", verdict))
-    names = [*sorted(manifest.files), MANIFEST_NAME]
+        raise UserError(refusal(opened.name, verdict))
     uploaded: list[str] = []
     present: list[str] = []
-    for name in names:
-        key = where.key(manifest.version, name)
-        written = _put_once(client, where.bucket, key, (bundle / name).read_bytes(), dry_run)
+    for name in (*sorted(opened.manifest.files), MANIFEST_NAME):
+        key = where.key(version, name)
+        written = _put_once(client, where.bucket, key, opened.files[name], dry_run)
         (uploaded if written else present).append(key)
     if force is not None and not verdict.passed and not dry_run:
-        _record_force(client, where, manifest.version, force, verdict, now())
+        _record_force(client, where, version, force, verdict, now())
     if promote:
-        digest = hashlib.sha256((bundle / MANIFEST_NAME).read_bytes()).hexdigest()
-        set_live(client, where, manifest.version, digest, before, dry_run=dry_run, now=now)
-    return Publication(manifest.version, tuple(uploaded), tuple(present), promote, verdict)
-
-
-def own_checks(bundle: Path, manifest: Manifest, limits: Limits) -> tuple[Check, ...]:
-    """The gate's checks that need nothing but the bundle, which has proven itself."""
-    golden = {name: (bundle / name).read_bytes() for name in manifest.files if name.startswith("golden/")}
-    proven = f"{len(golden) - 1} photos give the probabilities they gave when packaged" if golden else "has no photos"
-    test = manifest.metrics.get("test")
-    return (
-        Check("golden", True if golden else None, proven),
-        tensors_check(manifest.metrics.get("golden_tensors"), tensor_digests(manifest, golden)),
-        accuracy_check(test, limits),
-        recall_check(test, limits),
-    )
+        digest = hashlib.sha256(opened.files[MANIFEST_NAME]).hexdigest()
+        set_live(client, where, version, digest, before, dry_run=dry_run, now=now)
+    return Publication(version, tuple(uploaded), tuple(present), promote, verdict)
 
 
 def _record_force(
@@ -176,3 +173,50 @@ def _put_once(client: S3Client, bucket: str, key: str, data: bytes, dry_run: boo
             )
         # Refused, and yet not there: another writer's upload was under way (409) and failed. Once more.
     raise UserError(f"s3://{bucket}/{key} is being written by somebody else; try again")
+
+
+def compare_with_live(
+    bundle: OpenBundle,
+    live: Live,
+    where: ModelUri,
+    client: S3Client,
+    *,
+    data: Path | None = None,
+    limits: GateLimits = GateLimits(),  # noqa: B008
+    progress: Progress = lambda *_: None,
+) -> Check:
+    """The gate's check against the live version, on the bundle's test photos.
+
+    What stands in the way of a comparison (no live version, no photos, other classes, a live version that cannot be
+    loaded) leaves the check not judged, and its detail says so: a broken live version must not block its own repair.
+
+    Raises:
+        UserError: ``data`` is given and is no folder of photos.
+    """
+    if live.version is None:
+        return Check("live", None, "nothing is live yet")
+    if live.version == bundle.manifest.version:
+        return Check("live", None, "this is the live version")
+
+    def not_compared(reason: object) -> Check:
+        return Check("live", None, f"not compared with the live {live.version}: {reason}")
+
+    try:
+        test = find_test_photos(bundle, data)
+    except PhotosMissing as reason:
+        return not_compared(reason)
+    try:
+        theirs = open_published(ModelUri(where.bucket, where.prefix, live.version), client)
+        if set(theirs.manifest.labels) != set(bundle.manifest.labels):
+            return not_compared("it has other classes")
+        on_live = answers_of(theirs.model, test.photos, progress)
+    except BucketlensError as error:
+        return not_compared(f"it cannot be run: {error}")
+    on_new = answers_of(bundle.model, test.photos, progress)
+    if test.digests is not None and on_new.sha256 != tuple(test.digests):
+        return not_compared("the test photos have changed")
+    if not on_new.photos:
+        return not_compared("no test photo can be read")
+    other_data = bundle.manifest.dataset.get("fingerprint") != theirs.manifest.dataset.get("fingerprint")
+    note = "; the live version was trained on other photos, which may include some of these" if other_data else ""
+    return live_check(live.version, on_new.right, on_live.right, limits, note)

@@ -17,17 +17,57 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from classifier.bundle import MANIFEST_NAME, VERSION_PATTERN, Manifest, ModelUri, Pointer
 from classifier.errors import BucketlensError, UserError
-from model_build.bundles.s3_objects import is_refused, read_object
+from model_build.evaluation.gate import Evidence
 from model_build.files import json_bytes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html: 412 when the condition does not hold,
+# 409 when another write to the key ended first.
+_REFUSALS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+_ABSENT = ("NoSuchKey", "404", "NotFound")
 HISTORY = "history/"
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object's content and its entity tag, quotes and all."""
+
+    data: bytes
+    etag: str
+
+
+def read_object(client: S3Client, bucket: str, key: str) -> StoredObject | None:
+    """The object, or None where there is none.
+
+    Raises:
+        UserError: there is no such bucket.
+        ClientError, BotoCoreError: anything else S3 refuses.
+    """
+    try:
+        response = client.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        code = _code(error)
+        if code in _ABSENT:
+            return None
+        if code == "NoSuchBucket":
+            raise UserError(f"the bucket {bucket} does not exist") from None
+        raise
+    return StoredObject(response["Body"].read(), response["ETag"])
+
+
+def is_refused(error: ClientError) -> bool:
+    """Whether a conditional write was refused for its condition."""
+    return _code(error) in _REFUSALS
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])
 
 
 @dataclass(frozen=True)
@@ -63,6 +103,25 @@ def parse_prefix(uri: str) -> ModelUri:
     if where.version is not None:
         raise UserError(f"{uri} names a version; give the location above it, {ModelUri(where.bucket, where.prefix)}")
     return where
+
+
+def refuse_input_prefix(client: S3Client, where: ModelUri) -> None:
+    """Raises UserError where objects below ``where`` are announced as images: a bundle there would be classified."""
+    try:
+        announced = client.get_bucket_notification_configuration(Bucket=where.bucket)
+    except ClientError as error:
+        # A person who may publish need not be allowed to read the bucket's configuration.
+        if _code(error) in ("AccessDenied", "NoSuchBucket"):
+            return
+        raise
+    for target in announced.get("QueueConfigurations", []) + announced.get("LambdaFunctionConfigurations", []):
+        rules = target.get("Filter", {}).get("Key", {}).get("FilterRules", [])
+        prefixes = [rule["Value"] for rule in rules if rule["Name"].lower() == "prefix"]
+        if all(where.prefix.startswith(prefix) for prefix in prefixes):
+            raise UserError(
+                f"{where} is where images are dropped: objects below s3://{where.bucket}/{''.join(prefixes)} are"
+                " classified. Publish to the stack's model location (its output ModelUri)"
+            )
 
 
 def live(client: S3Client, where: ModelUri) -> Live:
@@ -104,14 +163,21 @@ def set_live(
             ContentType="application/json",
             **condition,
         )
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
+        # The SDK repeats a request whose answer was lost, and the repetition is then refused by what the first has
+        # written: only the pointer itself tells whether it moved.
+        now_live = live(client, where)
+        if now_live.pointer == pointer:
+            return
         # With If-Match on a pointer that was deleted meanwhile, S3 answers 404 instead of 412.
-        if not is_refused(error) and error.response["Error"]["Code"] != "NoSuchKey":
+        if isinstance(error, BotoCoreError) or not (is_refused(error) or _code(error) == "NoSuchKey"):
             raise
-        if record:
+        # The record stays if the present version was promoted over ours since: rolling back from it comes through here.
+        newest = _newest_record(client, where, now_live.version) if record and now_live.version else None
+        if record and not (newest and newest > history_key and _read_previous(client, where, newest) == version):
             client.delete_object(Bucket=where.bucket, Key=history_key)
         raise UserError(
-            f"somebody else changed s3://{where.bucket}/{where.pointer_key} meanwhile;"
+            f"somebody else changed s3://{where.bucket}/{where.pointer_key} meanwhile, to {now_live.version};"
             f" look at 'bucketlens model versions --at {where}' and try again"
         ) from None
 
@@ -150,7 +216,7 @@ def rollback(uri: str, client: S3Client, *, dry_run: bool = False) -> tuple[str,
     previous = _previous(client, where, before.version)
     if previous is None:
         raise UserError(
-            f"{before.version} is the first version that was live at {where}: there is none to go back to;"
+            f"{before.version} is the first version that was live at {where}: no earlier version to roll back to;"
             " choose one with 'bucketlens model promote VERSION'"
         )
     digest = _checked_manifest(client, where, previous)
@@ -181,7 +247,8 @@ def _published(client: S3Client, where: ModelUri, version: str, is_live: bool) -
         manifest = None
     if manifest is None:
         return PublishedVersion(version, is_live, None, None, None, None)
-    accuracy = manifest.metrics.get("test", {}).get("accuracy")
+    test = Evidence.of(manifest).test
+    accuracy = test.accuracy if test else None
     return PublishedVersion(version, is_live, manifest.name, manifest.created_at, accuracy, manifest.model.size_bytes)
 
 
@@ -210,18 +277,28 @@ def _previous(client: S3Client, where: ModelUri, version: str) -> str | None:
     Raises:
         UserError: no record of it is there.
     """
-    keys: list[str] = []
-    for page in client.get_paginator("list_objects_v2").paginate(
-        Bucket=where.bucket, Prefix=f"{where.prefix}{HISTORY}"
-    ):
-        keys += [item["Key"] for item in page.get("Contents", []) if item["Key"].endswith(f"-{version}.json")]
-    stored = read_object(client, where.bucket, max(keys)) if keys else None
+    newest = _newest_record(client, where, version)
     try:
-        entry = json.loads(stored.data) if stored else {}
-        previous = entry["previous"]
+        return _read_previous(client, where, newest or "")
     except (ValueError, KeyError, TypeError):
         raise UserError(
             f"there is no record of what was live at {where} before {version};"
             " choose a version with 'bucketlens model promote VERSION'"
         ) from None
+
+
+def _newest_record(client: S3Client, where: ModelUri, version: str) -> str | None:
+    """The key of the history record of the last promotion of ``version``."""
+    keys: list[str] = []
+    for page in client.get_paginator("list_objects_v2").paginate(
+        Bucket=where.bucket, Prefix=f"{where.prefix}{HISTORY}"
+    ):
+        keys += [item["Key"] for item in page.get("Contents", []) if item["Key"].endswith(f"-{version}.json")]
+    return max(keys, default=None)
+
+
+def _read_previous(client: S3Client, where: ModelUri, key: str) -> str | None:
+    """Raises ValueError, KeyError or TypeError where there is no such record, or it is damaged."""
+    stored = read_object(client, where.bucket, key) if key else None
+    previous = json.loads(stored.data if stored else b"{}")["previous"]
     return None if previous is None else str(previous)

@@ -1,1 +1,1 @@
-"""A run becomes ``.tflite`` files, each measured in the interpreter that serves; one of them wins."""
+"""A run's network becomes ``.tflite`` files in every format; one of them wins."""

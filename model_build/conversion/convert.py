@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from classifier.bundle import FileEntry
 from classifier.errors import UserError
-from model_build import runs
-from model_build.conversion.labels_metadata import with_labels
-from model_build.conversion.quantization import FLOAT32, INT8, QUANTIZATIONS, ConversionFailed, Converter
-from model_build.conversion.serving import Bench, Served, ServingFailed, bench
+from model_build.conversion.quantization import FLOAT32, QUANTIZATIONS, ConversionFailed, Converter
 from model_build.conversion.tournament import DEFAULT_TOLERANCE, Entrant, decide
 from model_build.data.dataset import TEST, TRAIN, VALIDATION
 from model_build.data.tensors import Progress
-from model_build.files import json_bytes, read_bytes, read_json, write_atomic
-from model_build.quality.calibration import fit_temperature
-from model_build.quality.metrics import score
+from model_build.files import json_bytes, known_fields, read_bytes, read_json, write_atomic
+from model_build.metrics.calibration import fit_temperature
+from model_build.metrics.scores import score
+from model_build.tflite.bench import Bench, Served, ServingFailed, bench
+from model_build.tflite.labels_metadata import with_labels
+from model_build.training.run import CONVERSION_NAME, KERAS_NAME, Run
 
 _CALIBRATION_PHOTOS = 300
 
@@ -59,6 +59,11 @@ class Converted:
     reason: str = ""
     failure: str | None = None
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        low, high = document["interval_95"]
+        return cls(**{**known_fields(cls, document), "interval_95": (low, high)})
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -80,11 +85,6 @@ class Conversion:
         return found
 
     @property
-    def int8_loss(self) -> float:
-        """Test accuracy that int8 loses against float32, as a share; negative when it gains."""
-        return self.of(FLOAT32).accuracy - self.of(INT8).accuracy
-
-    @property
     def verdict(self) -> str:
         """One line for the reader: which model packaging takes, and why."""
         winner = self.of(self.chosen)
@@ -96,16 +96,16 @@ class Conversion:
         return asdict(self)
 
     @classmethod
-    def read(cls, run: runs.Run) -> Self:
+    def read(cls, run: Run) -> Self:
         """Raises UserError when the run has not been converted, or its models have changed since."""
-        path = run.folder / runs.CONVERSION_NAME
+        path = run.folder / CONVERSION_NAME
         if not path.is_file():
             raise UserError(f"{run.folder} has not been converted; run: bucketlens model convert {run.folder}")
         document = read_json(path, "the conversion record")
         known = {one.name for one in fields(cls)}
         if document.get("schema_version") != cls.schema_version or not known <= set(document):
             raise UserError(f"{path} is of another release; convert the run again")
-        models = tuple(Converted(**{**m, "interval_95": tuple(m["interval_95"])}) for m in document["models"])
+        models = tuple(map(Converted.from_document, document["models"]))
         for model in models:
             if model.failure is None:
                 content = read_bytes(run.folder / model.file, "the model")
@@ -123,7 +123,7 @@ class Formats(Protocol):
 
 
 def convert(
-    run: runs.Run,
+    run: Run,
     *,
     data: Path | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
@@ -152,7 +152,7 @@ def convert(
     validation = run.tensors(split.photos[VALIDATION], progress)
     test = run.tensors(split.photos[TEST], progress)
     on_step("starting TensorFlow")
-    converter = formats(run.folder / runs.KERAS_NAME, calibration.images)
+    converter = formats(run.folder / KERAS_NAME, calibration.images)
     contents: dict[str, bytes] = {}
     served: dict[str, Served] = {}
     failures: dict[str, str] = {}
@@ -189,14 +189,14 @@ def convert(
         tolerance,
         len(validation),
     )
-    _write(run.folder / runs.CONVERSION_NAME, json_bytes(conversion.to_document()))
+    _write(run.folder / CONVERSION_NAME, json_bytes(conversion.to_document()))
     for quantization in failures:  # of an earlier conversion
         (run.folder / _file(quantization)).unlink(missing_ok=True)
     return conversion
 
 
 @contextmanager
-def _bench(run: runs.Run, images: list[NDArray[np.uint8]], python: Path | None) -> Iterator[Bench]:
+def _bench(run: Run, images: list[NDArray[np.uint8]], python: Path | None) -> Iterator[Bench]:
     try:
         with bench(images, run.labels, run.policy, python=python) as machine:
             yield machine
@@ -215,7 +215,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _scored(
-    run: runs.Run,
+    run: Run,
     contents: Mapping[str, bytes],
     served: Mapping[str, Served],
     truth: tuple[NDArray[np.int64], NDArray[np.int64]],

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.errors import UserError
-from model_build.quiet import quiet_stderr
-from model_build.tf_runtime import load_tensorflow
+from model_build.native import load_tensorflow, quiet_stderr
 
 FLOAT32, FLOAT16, DYNAMIC, INT8 = "float32", "float16", "dynamic", "int8"
 QUANTIZATIONS = (FLOAT32, FLOAT16, DYNAMIC, INT8)

@@ -56,7 +56,7 @@ class DataUri:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class Download:
     """Attributes:
     folder: holds the files by their keys relative to the prefix.
     downloaded, present, removed: how many files.
@@ -81,7 +81,7 @@ def is_remote(data: str) -> bool:
     return data.startswith(_SCHEME)
 
 
-def fetch(uri: DataUri, s3: S3Client, cache: Path, progress: Callable[[int, int], None] = lambda *_: None) -> Fetched:
+def fetch(uri: DataUri, s3: S3Client, cache: Path, progress: Callable[[int, int], None] = lambda *_: None) -> Download:
     """Make a folder of its own in ``cache`` hold the objects below ``uri``, but for those with a hidden name.
 
     Each object is asked for by the entity tag that was listed, so that what arrives is what was listed, and must have
@@ -116,7 +116,7 @@ def fetch(uri: DataUri, s3: S3Client, cache: Path, progress: Callable[[int, int]
                 raise
     except OSError as error:
         raise UserError(f"{uri} cannot be kept in {folder}: {error.strerror or error}") from None
-    return Fetched(folder, len(wanted), len(listed) - len(wanted), removed)
+    return Download(folder, len(wanted), len(listed) - len(wanted), removed)
 
 
 def _folder_name(uri: DataUri) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from classifier.errors import UserError
+from model_build.extras import EXTRAS
 from model_build.files import staged_folder
 
 SIDE = 32
@@ -33,7 +34,7 @@ def write_digits(out: Path) -> dict[str, int]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise UserError("the digits come with scikit-learn; install it with: pip install 'bucketlens[build]'") from None
+        raise UserError(f"the digits come with scikit-learn, which is not installed; {EXTRAS}") from None
     digits: Any = load_digits()
     counts: Counter[str] = Counter()
     with staged_folder(out) as folder:

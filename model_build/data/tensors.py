@@ -114,13 +114,6 @@ class TensorSet:
     def __len__(self) -> int:
         return len(self.photos)
 
-    def subset(self, rows: Sequence[int]) -> TensorSet:
-        return TensorSet(
-            tuple(self.photos[row] for row in rows),
-            self.images[np.asarray(rows, dtype=np.intp)],
-            tuple(self.sha256[row] for row in rows),
-        )
-
     def targets(self, labels: Sequence[str]) -> NDArray[np.int64]:
         """The index of each photo's label in ``labels``."""
         return targets_of(self.photos, labels)
@@ -233,3 +226,20 @@ def _decoded(
                 waiting.append(pool.submit(one, upcoming))
             yield photo, waiting.popleft().result()
             progress(done, len(photos))
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is learnt from.
+
+    Attributes:
+        training: photos a little larger than the model's input where crops are cut from them.
+        validation: photos as the model will be served them.
+        training_targets, validation_targets: int64, positions in ``labels``.
+    """
+
+    labels: tuple[str, ...]
+    training: Images
+    training_targets: NDArray[np.int64]
+    validation: Images
+    validation_targets: NDArray[np.int64]

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from model_build.diagnostics.diagnosis import Finding, Severity
 from model_build.diagnostics.facts import History, StepFacts
-from model_build.diagnostics.findings import Finding, Severity
 
 _PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-profiler-rules.html"
 _WARM_UP = 2  # the first steps of a phase trace and compile the network

@@ -1,18 +1,22 @@
-"""Gradients and weights of a step, as arrays, become the few numbers the rules need."""
+"""Gradients and weights of a step, as arrays, become the few numbers the rules need, and curves for the report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.diagnostics.facts import ActivationFacts, LayerSample
+from model_build.diagnostics.facts import ActivationFacts, History, LayerSample
 from model_build.training.observers import VariableSample
 
 EPSILON = 1e-9  # WeightUpdateRatio's default ``epsilon``
 _RANGE_VALUES = 4096  # percentiles of more values would sort for longer than the rest takes
 _UNITS_KEPT = 101
+_MOST_LAYERS = 40
+_MOST_SAMPLES = 60
 
 
 def layer_samples(variables: Iterable[VariableSample]) -> tuple[LayerSample, ...]:
@@ -40,7 +44,7 @@ def _layer_sample(variable: VariableSample) -> LayerSample:
     suspect = not (np.isfinite(mean) and np.isfinite(update))
     low, high = (0.0, 0.0) if suspect else np.percentile(values[:: max(1, values.size // _RANGE_VALUES)], (5, 95))
     return LayerSample(
-        layer=_short(variable.name),
+        layer=_layer_name(variable.name),
         gradient=mean,
         gradient_range=float(high - low),
         # Rounding gives equal numbers a variance a little above 0.
@@ -51,7 +55,49 @@ def _layer_sample(variable: VariableSample) -> LayerSample:
     )
 
 
-def _short(path: str) -> str:
+def _layer_name(path: str) -> str:
     """``mobilenetv2/block_1_expand/kernel`` -> ``block_1_expand``; a layer's other variables keep their names."""
     *_, layer, variable = ["", *path.split("/")]
     return layer if layer and variable == "kernel" else f"{layer}/{variable}".lstrip("/")
+
+
+T = TypeVar("T")
+
+
+def layer_curves(history: History) -> dict[str, Any]:
+    """Mean gradient and update ratio by layer (in the order of the network) and sampled step.
+
+    Three significant digits; null where a layer was not trained at a step, or its number was not finite.
+    """
+    if not history.samples:
+        return {}
+    widest = max(history.samples, key=lambda sample: len(sample.layers))
+    layers = _thin([layer.layer for layer in widest.layers], _MOST_LAYERS)
+    samples = _thin(history.samples, _MOST_SAMPLES)
+    by_layer = [{layer.layer: layer for layer in sample.layers} for sample in samples]
+    return {
+        "layers": layers,
+        "steps": [sample.step for sample in samples],
+        "phases": [sample.phase for sample in samples],
+        "gradient": [[_gradient(found.get(layer)) for found in by_layer] for layer in layers],
+        "update_ratio": [[_update_ratio(found.get(layer)) for found in by_layer] for layer in layers],
+    }
+
+
+def _gradient(layer: LayerSample | None) -> float | None:
+    return None if layer is None else _rounded(layer.gradient)
+
+
+def _update_ratio(layer: LayerSample | None) -> float | None:
+    return None if layer is None else _rounded(layer.update_ratio)
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.3g}") if math.isfinite(value) else None
+
+
+def _thin(values: Sequence[T], most: int) -> list[T]:
+    """Evenly spread, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(index * (len(values) - 1) / (most - 1))] for index in range(most)]

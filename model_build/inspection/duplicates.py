@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 
 from model_build.data.dataset import TRAIN
 from model_build.inspection.facts import PhotoFacts
-from model_build.inspection.hashing import CORRELATION, HASH_DISTANCE, SIGNATURE_BYTES, is_blank, normalised
-from model_build.inspection.neighbours import Components, close_pairs
+from model_build.inspection.similarity import (
+    CORRELATION,
+    HASH_DISTANCE,
+    SIGNATURE_BYTES,
+    Components,
+    close_pairs,
+    is_blank,
+    normalised,
+)
 
 _VERIFIED_AT_ONCE = 4096  # pairs of signatures: 25 MB
 

@@ -1,18 +1,25 @@
-"""The whole inspection of a data set, as one value."""
+"""The whole inspection of a data set as one value, as JSON, and as a note in a run folder."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from classifier.errors import UserError
 from model_build.data.dataset import scan
-from model_build.inspection.cache import FactsCache
-from model_build.inspection.duplicates import find_duplicates
-from model_build.inspection.finding import Evidence, Finding, Severity
-from model_build.inspection.findings import find
-from model_build.inspection.reading import Progress, read_photos
+from model_build.data.tensors import Progress
+from model_build.files import write_atomic
+from model_build.inspection.duplicates import Group, find_duplicates
+from model_build.inspection.evidence import Evidence, Issue, IssueSeverity
+from model_build.inspection.facts import FactsCache
+from model_build.inspection.reading import read_photos
+from model_build.inspection.rules import find
 from model_build.inspection.summary import summarise
+
+SCHEMA_VERSION = "1"
+NOTE_NAME = "inspection.json"
 
 
 @dataclass(frozen=True)
@@ -26,19 +33,19 @@ class Inspection:
 
     source: str
     evidence: Evidence
-    findings: tuple[Finding, ...]
+    findings: tuple[Issue, ...]
     cached: int
 
     @property
-    def worst(self) -> Severity | None:
+    def worst(self) -> IssueSeverity | None:
         return self.findings[0].severity if self.findings else None
 
     @property
     def verdict(self) -> str:
         """One sentence: is it fit to train on?"""
-        if self.worst is Severity.STOP:
+        if self.worst is IssueSeverity.STOP:
             return "Not fit to train on yet."
-        if self.worst is Severity.FIX:
+        if self.worst is IssueSeverity.FIX:
             return "Fit to train on, better after some repairs."
         return "Fit to train on."
 
@@ -66,3 +73,68 @@ def inspect(source: str, root: Path, cache: FactsCache, progress: Progress = lam
     duplicates = find_duplicates(reading.photos)
     evidence = Evidence(folder.labels, reading.photos, reading.unreadable, duplicates, summary)
     return Inspection(source, evidence, find(evidence), reading.cached)
+
+
+def to_document(inspection: Inspection) -> dict[str, Any]:
+    """Everything that was found, complete; ``verdict.severity`` is null where nothing was."""
+    evidence = inspection.evidence
+    summary = evidence.summary
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "source": inspection.source,
+        "verdict": {"severity": inspection.worst, "text": inspection.verdict},
+        "findings": [asdict(finding) for finding in inspection.findings],
+        "files": evidence.files,
+        "photos": len(evidence.photos),
+        "unreadable": [
+            {
+                "file": one.photo.name,
+                "label": one.photo.label,
+                "split": one.photo.split,
+                "size_bytes": one.size_bytes,
+                "code": one.refused.code,
+                "message": one.refused.message,
+            }
+            for one in evidence.unreadable
+        ],
+        "classes": summary.counts,
+        "splits": {split: summary.total(split) for split in summary.splits},
+        "balance": asdict(summary.balance),
+        "formats": summary.formats,
+        "modes": summary.modes,
+        "size_bytes": summary.size_bytes,
+        "short_side": asdict(summary.short_side),
+        "long_side": asdict(summary.long_side),
+        "aspect": asdict(summary.aspect),
+        "file_bytes": asdict(summary.file_bytes),
+        "input_size": asdict(summary.input_size),
+        "duplicates": {
+            "exact": [_group(group) for group in evidence.duplicates.exact],
+            "near": [_group(group) for group in evidence.duplicates.near],
+        },
+        "blank": [photo.name for photo in evidence.duplicates.blank],
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "files": [photo.name for photo in group.photos],
+        "leak": group.leaks,
+        "conflict": group.conflicts,
+        "correlation": round(group.correlation, 4),
+    }
+
+
+def note(run: Path, source: str, root: Path, cache: Path, progress: Progress = lambda *_: None) -> None:
+    """Inspect the photos of ``root`` and write what was found into the run folder.
+
+    Args:
+        source: the data set as the person named it.
+        cache: folder in which facts about photos are kept between inspections.
+
+    Raises:
+        UserError: see :func:`model_build.inspection.inspection.inspect`.
+    """
+    with FactsCache(cache / "inspection.sqlite3") as facts:
+        document = to_document(inspect(source, root, facts, progress))
+    write_atomic(run / NOTE_NAME, (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())

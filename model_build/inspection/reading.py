@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +17,10 @@ from PIL import Image
 from classifier.errors import ImageRejected
 from classifier.imaging import decode, sniff
 from model_build.data.dataset import Photo, PhotoFolder
-from model_build.inspection.cache import FactsCache, Stamp, Thumbnail
-from model_build.inspection.facts import Measured, PhotoFacts, Refused, UnreadableFile
-from model_build.inspection.hashing import SIDE, perceptual_hash, signature
-from model_build.quiet import quiet_stderr
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
+from model_build.data.tensors import Progress
+from model_build.inspection.facts import FactsCache, Measured, PhotoFacts, Refused, Stamp, Thumbnail, UnreadableFile
+from model_build.inspection.similarity import SIDE, perceptual_hash, signature
+from model_build.native import quiet_stderr
 
 _BATCH = 256  # files read between two writes to the cache: what a killed inspection loses
 _THUMBNAIL = 112

@@ -1,1 +1,1 @@
-"""``report.html`` and the pieces every page is made of."""
+"""``report.html`` of a bundle."""

@@ -26,6 +26,8 @@ _SPLIT_OF_CHANNEL = {
 }
 _SPLIT_OF_CHANNEL |= {"test": TEST, "testing": TEST}
 WEIGHTS_CHANNEL = "weights"
+PROGRAM = "train.py"
+"""What the toolkit starts, at the root of the code it unpacks."""
 _FAILURE_LIMIT = 1024  # characters of the failure file that DescribeTrainingJob returns
 
 

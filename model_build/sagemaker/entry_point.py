@@ -17,23 +17,58 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from model_build.sagemaker.checkpoints import Checkpoints
 from model_build.sagemaker.container import Container
 from model_build.training.config import TrainingConfig
-from model_build.training.watching import TrainingWatcher
+from model_build.training.observers import TrainingWatcher
 
 if TYPE_CHECKING:
-    from model_build.runs import Run
     from model_build.training.fitting import Epoch
+    from model_build.training.run import Run
 
+_KEPT = ("*.json", "*.npz")  # not the decoded photos beside them, which can be had again
 RUN_NAME = "run"
 BUNDLE_NAME = "bundle"
 _COPIED = ("run.json", "history.json", "config.json")
 # Toolkits add these to the hyperparameters: the metric of a tuning job, and where TensorFlow's own would be saved.
 _IGNORED = ("--_tuning_objective_metric", "--model_dir")
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
-
 Say = Callable[[str], None]
+
+
+class Checkpoints:
+    """Copies between ``kept``, which SageMaker mirrors to S3 (None: the job has no such folder), and ``work``, the
+    folder of the unfinished training (:mod:`model_build.training.checkpoints`)."""
+
+    def __init__(self, kept: Path | None, work: Path) -> None:
+        self._kept, self._work = kept, work
+
+    def restore(self) -> None:
+        """Give an interrupted training back."""
+        if self._kept is not None and self._kept.is_dir():
+            _copy(self._kept, self._work)
+
+    def save(self) -> None:
+        if self._kept is not None:
+            _copy(self._work, self._kept)
+
+    def clear_work(self) -> None:
+        """Remove an unfinished training from among the results."""
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    def remove(self) -> None:
+        """The training has ended: nothing is left to go on with."""
+        if self._kept is not None:
+            shutil.rmtree(self._kept, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Each file in one step, as the machine may vanish at any moment."""
+    target.mkdir(parents=True, exist_ok=True)
+    for pattern in _KEPT:
+        for path in source.glob(pattern):
+            unfinished = target / f".{path.name}.copying"
+            shutil.copyfile(path, unfinished)
+            unfinished.replace(target / path.name)
 
 
 def main(
@@ -88,7 +123,7 @@ def train_in(container: Container, settings: Mapping[str, Any], *, package: bool
     Raises:
         UserError: no photos, a wrong setting, or what else :func:`model_build.training.train.train` cannot do.
     """
-    from model_build.training.diagnosed import train_diagnosed
+    from model_build.diagnostics.observer import train_diagnosed
 
     settings = dict(settings)
     weights = container.weights(settings.get("backbone"))

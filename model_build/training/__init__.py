@@ -1,1 +1,1 @@
-"""A folder of photos becomes a run: networks, settings, the two phases, checkpoints, and who may watch."""
+"""A folder of photos becomes a run folder: networks, settings, the two phases, checkpoints, and who may watch."""

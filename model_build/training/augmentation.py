@@ -1,5 +1,5 @@
-"""Random changes of training photos: one affine map a photo, light, and mixtures of two. Seeded by the step, so that
-a training that goes on after a kill sees what it would have seen."""
+"""Random changes of training photos: one affine map a photo, and light. Seeded by the step, so that a training that
+goes on after a kill sees what it would have seen."""
 
 from __future__ import annotations
 
@@ -7,27 +7,23 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from model_build.tf_runtime import load_tensorflow
+from model_build.native import load_tensorflow
 from model_build.training.config import TrainingConfig
 
 _LARGEST_ASPECT = 4 / 3
-_SMALLEST_PART = 0.6  # of a mixture, that the photo whose label leads keeps
 
-Augment = Callable[[Any, Any, Any], tuple[Any, Any]]
-"""(images uint8 (photos, side, side, 3), targets (photos, labels) of shares, seed (2,) int32)
--> (float32 (photos, size, size, 3) in 0..255, targets)."""
+Augment = Callable[[Any, Any], Any]
+"""(images uint8 (photos, side, side, 3), seed (2,) int32) -> float32 (photos, size, size, 3) in 0..255."""
 
 
 def augmentation(config: TrainingConfig, size: int) -> Augment:
     """As ``config`` says, to photos of ``size`` pixels. With ``augmentation = 0`` they are only resized."""
 
-    def augment(images: Any, targets: Any, seed: Any) -> tuple[Any, Any]:
+    def augment(images: Any, seed: Any) -> Any:
         x = _placed(images, config, size, seed)
         if config.augmentation and config.colour:
             x = _lit(x, config.colour * config.augmentation, seed + 1)
-        if config.augmentation and config.mix:
-            return _mixed(x, targets, config.mix, size, seed + 2)
-        return x, targets
+        return x
 
     return augment
 
@@ -85,28 +81,3 @@ def _lit(x: Any, strength: float, seed: Any) -> Any:
     x = (x - mean) * factors[1] + mean
     grey = tf.reduce_mean(x, axis=3, keepdims=True)
     return tf.clip_by_value((x - grey) * factors[2] + grey, 0.0, 255.0)
-
-
-def _mixed(x: Any, targets: Any, share: float, size: int, seed: Any) -> tuple[Any, Any]:
-    """A share of the batches: half of those blended with the batch in reverse order (mixup, Zhang et al. 2018), half
-    with a rectangle of it pasted in (CutMix, Yun et al. 2019); the targets are mixed alike."""
-    tf, _ = load_tensorflow()
-    draw = tf.random.stateless_uniform([5], seed)
-    other, other_targets = tf.reverse(x, [0]), tf.reverse(targets, [0])
-
-    def blended() -> tuple[Any, Any]:
-        keep = tf.maximum(tf.maximum(draw[1], 1 - draw[1]), _SMALLEST_PART)
-        return x * keep + other * (1 - keep), targets * keep + other_targets * (1 - keep)
-
-    def pasted() -> tuple[Any, Any]:
-        half = tf.sqrt(1 - draw[1]) * size / 2
-        at = tf.range(size, dtype=tf.float32) + 0.5
-        rows = tf.abs(at - draw[2] * size) < half
-        columns = tf.abs(at - draw[3] * size) < half
-        mask = tf.cast(tf.logical_and(rows[:, None], columns[None, :]), tf.float32)
-        keep = 1 - tf.reduce_mean(mask)
-        mask = mask[None, :, :, None]
-        return x * (1 - mask) + other * mask, targets * keep + other_targets * (1 - keep)
-
-    mixed = tf.cond(draw[4] < share / 2, pasted, lambda: tf.cond(draw[4] < share, blended, lambda: (x, targets)))
-    return mixed[0], mixed[1]

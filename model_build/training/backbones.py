@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from classifier.errors import UserError
-from model_build.tf_runtime import load_tensorflow
+from model_build.native import load_tensorflow
 
 Build = Callable[[Any, Any, float, str | None], Any]
 """(keras, image, alpha, weights: "imagenet" or None) -> the feature map of ``image``, (batch, rows, columns, channels).

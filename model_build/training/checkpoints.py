@@ -1,10 +1,17 @@
-"""The state of a training after its last completed epoch, in one file that is replaced in one step."""
+"""A training that has not ended: ``RUN.partial`` beside ``RUN``, which it becomes in one step, and the state in it.
+
+A kill at any moment leaves the state of the last completed epoch there; the same command then goes on from it.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,9 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.errors import UserError
+from model_build.files import json_bytes, require_free, write_atomic
+from model_build.training.config import without_removed
 from model_build.training.observers import Epoch
 
 Arrays = list[NDArray[Any]]
+_GROUPS = ("model", "optimizer", "average", "best")
+_IDENTITY_NAME = "training.json"
+_STATE_NAME = "state.npz"
+_LOCK_NAME = "lock"
+_SCRATCH_NAME = "scratch"
 
 
 @dataclass
@@ -90,4 +104,84 @@ class TrainingState:
             ) from None
 
 
-_GROUPS = ("model", "optimizer", "average", "best")
+class PartialRun:
+    """An open partial folder; one process has it at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.scratch = folder / _SCRATCH_NAME
+        self._state = folder / _STATE_NAME
+
+    @property
+    def has_state(self) -> bool:
+        return self._state.is_file()
+
+    def state(self, identity: Mapping[str, Any]) -> TrainingState | None:
+        """Where to go on from; None for a fresh training.
+
+        Args:
+            identity: JSON values that decide what the training arrives at: configuration, data, weights.
+
+        Raises:
+            UserError: the unfinished training in the folder is another one, or is damaged.
+        """
+        path = self.folder / _IDENTITY_NAME
+        if not self.has_state:
+            write_atomic(path, json_bytes(identity))
+            return None
+        try:
+            before = without_removed(json.loads(path.read_bytes()), str(path))
+        except (OSError, ValueError):
+            before = {}
+        changed = [
+            f"{name} was {before.get(name)!r}, is now {identity.get(name)!r}"
+            for name in sorted({*before, *identity})
+            if before.get(name) != identity.get(name)
+        ]
+        if changed:
+            raise UserError(
+                f"{self.folder} holds an unfinished training that was begun otherwise ({'; '.join(changed[:3])});"
+                " give the same settings to go on with it, or remove that folder to start over"
+            )
+        return TrainingState.read(self._state)
+
+    def save(self, state: TrainingState) -> None:
+        state.write(self._state)
+
+    def finish(self, out: Path) -> None:
+        """Drop what only training needed and give the folder its final name."""
+        require_free(out)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        for name in (_IDENTITY_NAME, _STATE_NAME, _LOCK_NAME):
+            (self.folder / name).unlink(missing_ok=True)
+        self.folder.rename(out)
+
+
+@contextmanager
+def partial_run(out: Path) -> Iterator[PartialRun]:
+    """The partial folder of ``out``, removed again when the block fails before an epoch has been completed.
+
+    Raises:
+        UserError: ``out`` is taken, cannot be written, or another process is training it.
+    """
+    require_free(out)
+    out = out.absolute()
+    folder = out.with_name(out.name + ".partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK_NAME).open("w")
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}") from None
+    partial = PartialRun(folder)
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is training {out} at this moment; give another name") from None
+        try:
+            partial.scratch.mkdir(exist_ok=True)
+            yield partial
+        except BaseException:
+            # What can be had again is not kept; with a completed epoch the rest is worth keeping.
+            shutil.rmtree(partial.scratch if partial.has_state else folder, ignore_errors=True)
+            raise

@@ -17,6 +17,7 @@ OPTIMIZERS = ("adamw", "sgd")
 CLASS_WEIGHTS = ("auto", "balanced", "none")
 BEST_BY = ("loss", "accuracy")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+_REMOVED = {"mix"}  # mixtures of two photos; every run of before has it in its config.json, as 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,6 @@ class TrainingConfig:
         rotation_degrees: largest random rotation, either way.
         flip: mirror half of the training photos left to right. Off from nothing: a mirrored 2 is no digit.
         colour: largest random change of brightness, contrast and saturation, as a share.
-        mix: share of the batches made of mixtures of two photos.
         small_epochs: share of the epochs on photos of ``small_side`` times the side: several times as fast, and as
             good when full size follows (Touvron et al., Fixing the train-test resolution discrepancy, 2019).
         best_by: which epoch is kept: the one with the lowest validation ``loss``, or the highest ``accuracy`` and of
@@ -92,7 +92,6 @@ class TrainingConfig:
     rotation_degrees: float = 10.0
     flip: bool = False
     colour: float = 0.0
-    mix: float = 0.0
     small_epochs: float = 0.0
     small_side: float = 0.72
     best_by: str = "loss"
@@ -144,7 +143,6 @@ class TrainingConfig:
             "zoom": (0 <= self.zoom <= 0.5, "must be from 0 to 0.5"),
             "rotation_degrees": (0 <= self.rotation_degrees <= 180, "must be from 0 to 180"),
             "colour": below_one(self.colour),
-            "mix": share(self.mix),
             "small_epochs": share(self.small_epochs),
             "small_side": (0.25 <= self.small_side <= 1, "must be from 0.25 to 1"),
             "best_by": one_of(BEST_BY, self.best_by),
@@ -252,6 +250,21 @@ class TrainingConfig:
         return cls.composed(path, {})
 
 
+def without_removed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Recorded settings without those that this release no longer has, where they were off.
+
+    Raises:
+        UserError: one was on; ``source`` tells where.
+    """
+    for name in _REMOVED & document.keys():
+        if document[name]:
+            raise UserError(
+                f"{source}: {name} is {document[name]!r}, and this release no longer has that setting: it improved no"
+                " result. Remove it"
+            )
+    return {name: value for name, value in document.items() if name not in _REMOVED}
+
+
 def is_narrow(alpha: float) -> bool:
     """Whether a network of this width trains by the narrow networks' defaults; 0 is full width."""
     return 0 < alpha < 0.5
@@ -266,4 +279,4 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UserError(f"the configuration {path} cannot be read: {error}") from None
     if not isinstance(document, dict):
         raise UserError(f"the configuration {path} holds no settings by name")
-    return document
+    return without_removed(document, str(path))

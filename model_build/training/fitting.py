@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.tf_runtime import load_tensorflow
+from model_build.data.tensors import Material
+from model_build.metrics.scores import cross_entropy
+from model_build.native import load_tensorflow
 from model_build.training.backbones import assign_weights, build_backbone, build_classifier, find_backbone
 from model_build.training.checkpoints import TrainingState
 from model_build.training.config import TrainingConfig
 from model_build.training.heads import train_head
-from model_build.training.material import Material
 from model_build.training.observers import Epoch, EpochSample, StepObserver, StepRecord, TrainingContext
-from model_build.training.optimizing import class_weights, make_optimizer
-from model_build.training.predicting import cross_entropy, measure_activity, predict_logits
-from model_build.training.stages import Stage, small_epochs, small_size
+from model_build.training.predicting import measure_activity, predict_logits
+from model_build.training.stages import Stage, class_weights, make_optimizer, small_epochs, small_size
 from model_build.training.weights import load_weights
 
 __all__ = ["Epoch", "Fitted", "Material", "fit", "predict_logits"]

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_build.data.tensors import Images
-from model_build.tf_runtime import load_tensorflow
+from model_build.metrics.scores import cross_entropy
+from model_build.native import load_tensorflow
 from model_build.training.config import TrainingConfig
 from model_build.training.observers import Epoch
-from model_build.training.optimizing import make_head_optimizer
-from model_build.training.predicting import cross_entropy, predict_logits
+from model_build.training.predicting import predict_logits
+from model_build.training.stages import make_head_optimizer
 
 if TYPE_CHECKING:
-    from model_build.training.material import Material
+    from model_build.data.tensors import Material
 
 _BATCH = 64
 

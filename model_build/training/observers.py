@@ -1,13 +1,19 @@
-"""Who may look inside a training while it runs: the values they get, and the seam they get them through."""
+"""Who may look inside a training while it runs: what they are told, and the interfaces they are told it through."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model_build.data.dataset import Split
+    from model_build.data.tensors import Unreadable
 
 
 @dataclass(frozen=True)
@@ -140,3 +146,25 @@ class StepObserver(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the :meth:`state` of an interrupted training; called before :meth:`on_train_begin`."""
+
+
+class TrainingWatcher:
+    """Told what happens while it happens. This one listens to nothing; override what is of interest."""
+
+    def decoded(self, done: int, total: int) -> None:
+        """``done`` of ``total`` files have been read."""
+
+    def left_out(self, unreadable: Sequence[Unreadable]) -> None:
+        """These files take no part; called once, with an empty sequence if all do."""
+
+    def split(self, split: Split) -> None:
+        """Which photos train, validate and test."""
+
+    def resumed(self, epochs: int) -> None:
+        """An unfinished training goes on after ``epochs`` completed ones."""
+
+    def training_step(self, epoch: int, step: int, steps: int) -> None:
+        """``step`` of the ``steps`` of fine-tuning epoch ``epoch`` is done."""
+
+    def epoch(self, epoch: Epoch, of: int) -> None:
+        """An epoch has ended, of at most ``of``."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_build.data.tensors import ArrayImages, Images
-from model_build.tf_runtime import load_tensorflow
+from model_build.native import load_tensorflow
 
 _BATCH = 32
 
@@ -28,14 +28,6 @@ def predict_logits(model: Any, images: Images | NDArray[np.uint8]) -> NDArray[np
         for start in range(0, len(rows), _BATCH)
     ]
     return np.concatenate(parts).astype(np.float32)
-
-
-def cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """Mean over the photos, in nats."""
-    values = logits.astype(np.float64)
-    values -= values.max(axis=1, keepdims=True)
-    log_probability = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
-    return float(-log_probability[np.arange(len(targets)), targets].mean())
 
 
 def measure_activity(model: Any, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:

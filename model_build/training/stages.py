@@ -1,4 +1,7 @@
-"""The compiled training step, for one size of photos; fine-tuning changes size once on its way."""
+"""What moves the weights: the optimizer, the learning rate over time, and the compiled step for one size of photos.
+
+Fine-tuning changes size once on its way.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,64 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.tf_runtime import load_tensorflow
+from model_build.native import load_tensorflow
 from model_build.training.augmentation import augmentation
 from model_build.training.backbones import finalize
 from model_build.training.checkpoints import Arrays
-from model_build.training.config import TrainingConfig
+from model_build.training.config import TrainingConfig, is_narrow
 from model_build.training.observers import VariableSample
 
+_PHOTO_PASSES, _NARROW_PHOTO_PASSES = 17_000, 24_000
+_FEWEST_EPOCHS, _MOST_EPOCHS = 10, 40
+_IMBALANCE = 1.5
 _SIDE_MULTIPLE = 32  # of every backbone's stride: then padding falls on the same sides at every size
+
+
+def epochs_for(photos: int, alpha: float = 0.0) -> int:
+    """Passes of fine-tuning over ``photos`` training photos where the configuration leaves them open: about as many
+    photo passes whatever the data, so that small sets get the epochs they need and large ones take no longer."""
+    passes = _NARROW_PHOTO_PASSES if is_narrow(alpha) else _PHOTO_PASSES
+    return min(max(round(passes / photos), _FEWEST_EPOCHS), _MOST_EPOCHS)
+
+
+def class_weights(counts: NDArray[np.int64], choice: str) -> NDArray[np.float32]:
+    """The factor of each class in the loss: photos / (classes x photos of the class), or 1 for each.
+
+    Args:
+        choice: :attr:`TrainingConfig.class_weights`.
+    """
+    if choice == "none" or (choice == "auto" and counts.max() <= _IMBALANCE * counts.min()):
+        return np.ones(len(counts), dtype=np.float32)
+    weights: NDArray[np.float32] = (counts.sum() / (len(counts) * counts)).astype(np.float32)
+    return weights
+
+
+def make_optimizer(config: TrainingConfig, steps: int, steps_per_epoch: int) -> Any:
+    """The optimizer of fine-tuning: warm-up from a tenth of the peak rate, then a cosine to 0 over ``steps``."""
+    _, keras = load_tensorflow()
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=config.learning_rate / 10 if warmup else config.learning_rate,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    return _optimizer(config, rate)
+
+
+def make_head_optimizer(config: TrainingConfig) -> Any:
+    return _optimizer(config, config.head_learning_rate)
+
+
+def _optimizer(config: TrainingConfig, rate: Any) -> Any:
+    _, keras = load_tensorflow()
+    common = {"weight_decay": config.weight_decay, "global_clipnorm": config.clip_norm or None}
+    if config.optimizer == "sgd":
+        made = keras.optimizers.SGD(rate, momentum=config.momentum, nesterov=config.momentum > 0, **common)
+    else:
+        made = keras.optimizers.AdamW(rate, **common)
+    made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return made
 
 
 @dataclass(frozen=True)
@@ -97,12 +150,12 @@ class Stage:
 
         @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
         def step(images: Any, targets: Any, seed: Any) -> Any:
-            x, shares = augment(images, tf.one_hot(targets, labels), seed)
+            x, shares = augment(images, seed), tf.one_hot(targets, labels)
             with tf.GradientTape() as tape:
                 logits = tf.cast(model(x, training=True), tf.float32)
                 wanted = shares * (1 - smoothing) + smoothing / labels
                 each = tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
-                loss = tf.reduce_mean(each * tf.linalg.matvec(shares, weights))
+                loss = tf.reduce_mean(each * tf.gather(weights, targets))
             gradients = tape.gradient(loss, variables)
             optimizer.apply_gradients(zip(gradients, variables, strict=True))
             if average:
@@ -111,7 +164,7 @@ class Stage:
                 decay = tf.minimum(config.average, (1 + done) / (10 + done))
                 for mean, variable in zip(average, variables, strict=True):
                     mean.assign(decay * mean + (1 - decay) * tf.cast(variable, tf.float32))
-            right = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == tf.argmax(shares, 1), tf.int32))
+            right = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == targets, tf.int32))
             return loss, right, gradients
 
         return step

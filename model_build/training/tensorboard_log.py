@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from model_build.tf_runtime import load_tensorflow
+from model_build.native import load_tensorflow
 from model_build.training.observers import Epoch
 
 FOLDER_NAME = "tensorboard"

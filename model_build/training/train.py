@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from classifier.errors import UserError
-from model_build import runs
-from model_build.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, Photo, scan
-from model_build.data.split import Split, split_photos
+from model_build.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, Photo, Split, scan, split_photos
 from model_build.data.tensors import (
     Images,
+    Material,
     SelectedImages,
     StoredPhotos,
     fingerprint_of,
@@ -26,17 +25,23 @@ from model_build.data.tensors import (
     targets_of,
 )
 from model_build.files import json_bytes
-from model_build.quality.metrics import Scores, score
-from model_build.report.plots import confusion_picture
+from model_build.metrics.scores import Scores, score
+from model_build.training.checkpoints import PartialRun, partial_run
 from model_build.training.config import TrainingConfig
 from model_build.training.fitting import Fitted, fit
-from model_build.training.material import Material
-from model_build.training.observers import Epoch, StepObserver
-from model_build.training.optimizing import class_weights, epochs_for
-from model_build.training.partial import PartialRun, partial_run
+from model_build.training.observers import Epoch, StepObserver, TrainingWatcher
 from model_build.training.predicting import predict_logits
+from model_build.training.run import (
+    BACKBONE_NAME,
+    CONFUSION_NAME,
+    HISTORY_NAME,
+    KERAS_NAME,
+    SPLIT_NAME,
+    Run,
+    RunRecord,
+)
+from model_build.training.stages import class_weights, epochs_for
 from model_build.training.tensorboard_log import FOLDER_NAME, TensorBoardLog
-from model_build.training.watching import TrainingWatcher
 from model_build.training.weights import require_weights, resolve_network
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "bucketlens")
@@ -53,7 +58,7 @@ def train(
     observers: Sequence[StepObserver] = (),
     diagnose: Callable[[], dict[str, Any]] = dict,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> tuple[runs.Run, Scores]:
+) -> tuple[Run, Scores]:
     """Decode, split, fit, measure; ``out`` appears in one step at the end.
 
     The state of every completed epoch is kept in ``out`` + ``.partial``: after a kill the same call goes on from it.
@@ -82,7 +87,7 @@ def train(
         raise UserError(
             f"{out} cannot be written: {error.strerror or error}; nothing of it is left half-done"
         ) from None
-    return runs.Run.open(out), scores
+    return Run.open(out), scores
 
 
 def _train(
@@ -152,7 +157,7 @@ def _train(
         for name in (VALIDATION, TEST)
     }
     counts = np.bincount(targets[TRAIN], minlength=len(split.labels))
-    record = runs.RunRecord(
+    record = RunRecord(
         created_at=now().isoformat(timespec="seconds"),
         data=str(data.resolve()),
         fingerprint=fingerprint,
@@ -179,22 +184,21 @@ def _train(
         },
         diagnostics=diagnose(),
     )
-    _write(partial.folder, runs.Run(out, config, record), fitted, split, scores[TEST])
+    _write(partial.folder, Run(out, config, record), fitted, split, scores[TEST])
     return scores[TEST]
 
 
-def _write(folder: Path, run: runs.Run, fitted: Fitted, split: Split, scores: Scores) -> None:
-    fitted.model.save(folder / runs.KERAS_NAME)
-    fitted.backbone.save_weights(folder / runs.BACKBONE_NAME)
+def _write(folder: Path, run: Run, fitted: Fitted, split: Split, scores: Scores) -> None:
+    fitted.model.save(folder / KERAS_NAME)
+    fitted.backbone.save_weights(folder / BACKBONE_NAME)
     documents = {
         **run.to_files(),
-        runs.SPLIT_NAME: split.to_document(),
-        runs.HISTORY_NAME: [asdict(epoch) for epoch in fitted.history],
-        runs.CONFUSION_NAME: scores.to_document(),
+        SPLIT_NAME: split.to_document(),
+        HISTORY_NAME: [asdict(epoch) for epoch in fitted.history],
+        CONFUSION_NAME: scores.to_document(),
     }
     for name, document in documents.items():
         (folder / name).write_bytes(json_bytes(document))
-    (folder / runs.CONFUSION_PICTURE_NAME).write_bytes(confusion_picture(scores))
 
 
 def library_versions() -> dict[str, str]:

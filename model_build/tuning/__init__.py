@@ -1,0 +1,1 @@
+"""Studies: search for better settings, by as many processes as one likes."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from model_build.tuning.workers import forget, is_known_dead
+from model_build.extras import EXTRAS
 
 if TYPE_CHECKING:
     import optuna
 
 DEFAULT_FOLDER = Path("studies")
 DATABASE_NAME = "study.db"
-SUMMARY_NAME = "tuning.json"
 PAGE_NAME = "tuning.html"
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,31}")
@@ -90,7 +90,7 @@ def require_optuna() -> Any:
         UserError: it is not installed.
     """
     if not find_spec("optuna"):
-        raise UserError("tuning needs Optuna; install it with: pip install 'bucketlens[build]'")
+        raise UserError(f"tuning needs Optuna, which is not installed; {EXTRAS}")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
@@ -230,3 +230,36 @@ def _sqlite_file(url: str) -> Path | None:
 def _hidden(url: str) -> str:
     """A URL without its password."""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+
+
+@contextmanager
+def worker(folder: Path) -> Iterator[str]:
+    """Register this process while the block runs; its identifier."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = uuid.uuid4().hex
+    path = folder / f"{name}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield name
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_known_dead(folder: Path, name: str) -> bool:
+    """Whether that process has been killed. False where one cannot know: it runs, ended well, or is elsewhere.
+
+    A process number would not do: numbers are used again, and mean nothing in another container.
+    """
+    path = folder / f"{name}.lock"
+    try:
+        with path.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    return True
+
+
+def forget(folder: Path, name: str) -> None:
+    """Remove what a dead process left."""
+    (folder / f"{name}.lock").unlink(missing_ok=True)

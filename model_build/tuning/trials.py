@@ -1,25 +1,199 @@
-"""A trial of the real thing: train on photos, answer with the accuracy on the validation photos."""
+"""What a tuning is, and one trial of it: draw settings, train, answer with the accuracy on the validation photos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
 from model_build.data.dataset import TRAIN, scan
 from model_build.training.config import TrainingConfig
-from model_build.training.watching import TrainingWatcher
-from model_build.tuning.tuner import Trainer
+from model_build.training.observers import Epoch, TrainingWatcher
+from model_build.tuning.space import SearchSpace, Value
+from model_build.tuning.studies import StudyPlace
+
+if TYPE_CHECKING:
+    import optuna
+
+Trainer = Callable[[TrainingConfig, Path, TrainingWatcher], float]
+"""(configuration, run folder to write, watcher) -> accuracy on the validation photos, 0 to 1."""
+
+
+STAGES = 10
+"""Trials are compared at tenths of their own schedule, for their numbers of epochs differ: after 8 epochs a schedule
+of 10 has all but annealed its learning rate, and one of 30 has not."""
+
+
+class OutOfTimeError(Exception):
+    """The time that this process was given is over."""
+
+
+class Pruning(StrEnum):
+    """``median``: stop a trial that does worse than half of the others at its stage. ``hyperband``: give most trials
+    little, and more to those that lead (Li et al., JMLR 2018). ``none``: let all run."""
+
+    MEDIAN = "median"
+    HYPERBAND = "hyperband"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is to be done.
+
+    Attributes:
+        fixed: settings that all trials share; what is neither fixed nor searched is the backbone's default.
+        trials: in the whole study, complete or pruned, whichever process runs them.
+        timeout: seconds after which this process stops; a trial that it interrupts is run by the next one.
+        epochs: how many a configuration stands for that leaves them open with 0.
+        facts: what makes trials comparable beside settings, such as the classes; a study refuses others.
+    """
+
+    place: StudyPlace
+    space: SearchSpace
+    fixed: Mapping[str, Any]
+    trials: int
+    timeout: float | None = None
+    pruning: Pruning = Pruning.MEDIAN
+    epochs: int = 0
+    facts: Mapping[str, Any] | None = None
+
+    def config(self, params: Mapping[str, Value]) -> TrainingConfig:
+        """The settings of a trial that was dealt ``params``."""
+        return TrainingConfig.composed(None, {**self.fixed, **params})
+
+
+class TuningWatcher:
+    """Told what happens while it happens. This one listens to nothing; override what is of interest."""
+
+    def counted(self, ended: int, of: int) -> None:
+        """``ended`` of the wanted trials have a result."""
+
+    def waiting(self, running: int) -> None:
+        """Nothing is left to begin; other processes run the last trials."""
+
+    def started(self, number: int, params: Mapping[str, Value]) -> None:
+        """A trial begins with these settings."""
+
+    def decoded(self, done: int, total: int) -> None:
+        """``done`` of ``total`` photos have been read for the trial."""
+
+    def epoch(self, number: int, epoch: int, of: int, accuracy: float) -> None:
+        """An epoch of a trial has ended, of at most ``of``; ``accuracy`` is on the validation photos."""
+
+    def ended(self, number: int, accuracy: float) -> None:
+        """A trial ran to its end."""
+
+    def pruned(self, number: int, accuracy: float) -> None:
+        """A trial was stopped because it did worse than others had at that stage."""
+
+    def failed(self, number: int, reason: str) -> None:
+        """A trial failed; the study goes on."""
+
+
+class Objective:
+    """One trial: draw the settings, train, answer with the validation accuracy."""
+
+    def __init__(
+        self, tuning: Tuning, trainer: Trainer, watcher: TuningWatcher, worker: str, out_of_time: Callable[[], bool]
+    ) -> None:
+        self._tuning, self._trainer, self._watcher = tuning, trainer, watcher
+        self._worker, self._out_of_time = worker, out_of_time
+        self.number = -1
+        self.lost = False
+        """Whether another process took the trial over, because this one had stood still for too long."""
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        from optuna import TrialPruned
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        self.number, self.lost = trial.number, False
+        folder = trial.user_attrs.get("folder", f"trial-{trial.number:04d}")
+        for name, value in (("worker", self._worker), ("folder", folder), ("failure", "")):
+            trial.set_user_attr(name, value)
+        self._yield_if_surplus(trial)
+        params = self._tuning.space.suggest(trial)
+        config = self._tuning.config(params)
+        trial.set_user_attr("config", config.to_document())
+        self._watcher.started(trial.number, params)
+        try:
+            watcher = _TrialWatcher(trial, config, self._watcher, self._out_of_time)
+            accuracy = self._trainer(config, self._tuning.place.runs / folder, watcher)
+            trial.set_user_attr("epochs", watcher.epochs)
+        except UpdateFinishedTrialError:
+            self.lost = True
+            raise
+        except (TrialPruned, OutOfTimeError):
+            raise
+        except Exception as error:
+            trial.set_user_attr("failure", one_line(error))
+            raise
+        self._watcher.ended(trial.number, accuracy)
+        return accuracy
+
+    def _yield_if_surplus(self, trial: optuna.Trial) -> None:
+        """Give way when several processes began the last trial at once: the trials numbered first go on."""
+        from optuna.trial import TrialState
+
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        earlier = [one for one in trial.study.get_trials(deepcopy=False, states=states) if one.number < trial.number]
+        if len(earlier) >= self._tuning.trials:
+            trial.set_user_attr("surplus", True)
+            self.lost = True
+            raise RuntimeError("other processes run the last trials")
+
+
+class _TrialWatcher(TrainingWatcher):
+    """Tells Optuna how a trial goes, and ends it when it is hopeless or the time is over."""
+
+    def __init__(
+        self, trial: optuna.Trial, config: TrainingConfig, watcher: TuningWatcher, out_of_time: Callable[[], bool]
+    ) -> None:
+        self._trial, self._watcher, self._out_of_time = trial, watcher, out_of_time
+        self._head = config.head_epochs
+        self._stage = 0
+        self.epochs = 0
+        """Epochs that have ended."""
+
+    def decoded(self, done: int, total: int) -> None:
+        self._watcher.decoded(done, total)
+
+    def epoch(self, epoch: Epoch, of: int) -> None:
+        self.epochs = epoch.number
+        self._watcher.epoch(self._trial.number, epoch.number, of, epoch.validation_accuracy)
+        # The head's epochs take a second each and say little of where fine-tuning arrives.
+        stage = STAGES * (epoch.number - self._head) // (of - self._head) if of > self._head else 0
+        if stage > self._stage:
+            self._stage = stage
+            self._compare(epoch, stage)
+        if self._out_of_time():
+            raise OutOfTimeError
+
+    def _compare(self, epoch: Epoch, stage: int) -> None:
+        from optuna import TrialPruned
+
+        self._trial.set_user_attr("epochs", epoch.number)
+        self._trial.report(epoch.validation_accuracy, stage)
+        if stage < STAGES and self._trial.should_prune():
+            self._watcher.pruned(self._trial.number, epoch.validation_accuracy)
+            raise TrialPruned
+
+
+def one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def photo_trainer(data: Path, weights: Mapping[str, Path]) -> Trainer:
     """Trains on the photos of ``data``; ``weights`` are files by backbone, for those that have one."""
 
     def trainer(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
-        from model_build.runs import Run
-        from model_build.tf_runtime import load_tensorflow
-        from model_build.training.diagnosed import train_diagnosed
+        from model_build.diagnostics.observer import train_diagnosed
+        from model_build.native import load_tensorflow
+        from model_build.training.run import Run
 
         if out.exists():  # trained to its end by a process that was killed before it could say so
             run = Run.open(out)
@@ -39,7 +213,7 @@ def facts(data: Path) -> dict[str, Any]:
 
 def usual_epochs(data: Path) -> int:
     """What a configuration with 0 epochs trains on these photos, give or take those that cannot be read."""
-    from model_build.training.optimizing import epochs_for
+    from model_build.training.stages import epochs_for
 
     photos = scan(data).photos
     split = [photo for photo in photos if photo.split == TRAIN]

@@ -6,65 +6,67 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from classifier.errors import UserError
-from model_build.training.config import TrainingConfig
-from model_build.training.watching import TrainingWatcher
-from model_build.tuning import workers
-from model_build.tuning.findings import Findings, best_trial, find_out
-from model_build.tuning.samplers import Pruning, pruner_of, sampler_of
-from model_build.tuning.space import SearchSpace, Value
-from model_build.tuning.studies import StudyPlace, create_study, fail_abandoned, requeue
-from model_build.tuning.watching import TuningWatcher
+from model_build.training.config import without_removed
+from model_build.tuning.studies import StudyPlace, create_study, fail_abandoned, requeue, require_optuna, worker
+from model_build.tuning.study_summary import StudySummary, best_trial, summary_of
+from model_build.tuning.trials import (
+    STAGES,
+    Objective,
+    OutOfTimeError,
+    Pruning,
+    Trainer,
+    Tuning,
+    TuningWatcher,
+    one_line,
+)
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
 
-    from model_build.training.fitting import Epoch
 
-Trainer = Callable[[TrainingConfig, Path, TrainingWatcher], float]
-"""(configuration, run folder to write, watcher) -> accuracy on the validation photos, 0 to 1."""
+_WATCHED_STAGES = 2  # before these stages the head has hardly learnt, and who leads means little
 
-STAGES = 10
-"""Trials are compared at tenths of their own schedule, for their numbers of epochs differ: after 8 epochs a schedule
-of 10 has all but annealed its learning rate, and one of 30 has not."""
-
+_FEWEST_COMPARED = 3  # trials that reached the stage: with few epochs, schedules pass different tenths
 _MOST_FAILURES_IN_A_ROW = 3
 _POLL_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What is to be done.
+def first_trials(trials: int) -> int:
+    """A third of the trials, 4 to 10, are drawn at random and run to their end: fewer teach nothing, more are better
+    spent on what they have taught."""
+    return min(10, max(4, trials // 3))
 
-    Attributes:
-        fixed: settings that all trials share; what is neither fixed nor searched is the backbone's default.
-        trials: in the whole study, complete or pruned, whichever process runs them.
-        timeout: seconds after which this process stops; a trial that it interrupts is run by the next one.
-        epochs: how many a configuration stands for that leaves them open with 0.
-        facts: what makes trials comparable beside settings, such as the classes; a study refuses others.
+
+def pruner_of(pruning: Pruning, stages: int, trials: int) -> BasePruner:
+    pruners = require_optuna().pruners
+    made: BasePruner
+    if pruning is Pruning.MEDIAN:
+        made = pruners.MedianPruner(
+            n_startup_trials=first_trials(trials), n_warmup_steps=_WATCHED_STAGES, n_min_trials=_FEWEST_COMPARED
+        )
+    elif pruning is Pruning.HYPERBAND:
+        made = pruners.HyperbandPruner(min_resource=_WATCHED_STAGES, max_resource=stages, reduction_factor=3)
+    else:
+        made = pruners.NopPruner()
+    return made
+
+
+def sampler_of(seed: int, trials: int) -> BaseSampler:
+    """Tree-structured Parzen estimator (Bergstra et al., NIPS 2011), over the settings jointly.
+
+    It begins with :func:`first_trials` at random.
     """
-
-    place: StudyPlace
-    space: SearchSpace
-    fixed: Mapping[str, Any]
-    trials: int
-    timeout: float | None = None
-    pruning: Pruning = Pruning.MEDIAN
-    epochs: int = 0
-    facts: Mapping[str, Any] | None = None
-
-    def config(self, params: Mapping[str, Value]) -> TrainingConfig:
-        """The settings of a trial that was dealt ``params``."""
-        return TrainingConfig.composed(None, {**self.fixed, **params})
-
-
-class _OutOfTimeError(Exception):
-    """The time that this process was given is over."""
+    samplers = require_optuna().samplers
+    made: BaseSampler = samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=first_trials(trials))
+    return made
 
 
 def tune(
@@ -74,7 +76,7 @@ def tune(
     watcher: TuningWatcher | None = None,
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], object] | None = None,
-) -> Findings:
+) -> StudySummary:
     """Run trials until the study has ``tuning.trials`` of them, and return what they taught.
 
     Where other processes are at work on the last ones, wait for them, and run again what they leave if they are killed.
@@ -90,8 +92,8 @@ def tune(
     with tuning.place.locked():
         order = _begin(study, tuning)
     study.sampler = sampler_of(tuning.config({}).seed + order, tuning.trials)
-    with workers.worker(tuning.place.workers) as me:
-        objective = _Objective(tuning, trainer, watcher, me, lambda: clock() >= deadline)
+    with worker(tuning.place.workers) as me:
+        objective = Objective(tuning, trainer, watcher, me, lambda: clock() >= deadline)
         failures = 0
         while True:
             with tuning.place.locked():
@@ -106,7 +108,7 @@ def tune(
                 continue
             try:
                 study.optimize(objective, n_trials=1)
-            except _OutOfTimeError:
+            except OutOfTimeError:
                 requeue(study, objective.number)
             except (KeyboardInterrupt, UserError):
                 requeue(study, objective.number)
@@ -114,13 +116,13 @@ def tune(
             except Exception as error:  # one trial that runs out of memory must not end the study
                 if not objective.lost:
                     failures += 1
-                    watcher.failed(objective.number, _one_line(error))
+                    watcher.failed(objective.number, one_line(error))
                 if failures >= _MOST_FAILURES_IN_A_ROW:
-                    raise UserError(f"{failures} trials in a row failed, the last by {_one_line(error)}") from error
+                    raise UserError(f"{failures} trials in a row failed, the last by {one_line(error)}") from error
             else:
                 failures = 0
             tidy(study, tuning.place)
-    return find_out(study)
+    return summary_of(study)
 
 
 def best_run(study: optuna.Study, place: StudyPlace) -> Path | None:
@@ -145,94 +147,6 @@ def tidy(study: optuna.Study, place: StudyPlace) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-class _Objective:
-    """One trial: draw the settings, train, answer with the validation accuracy."""
-
-    def __init__(
-        self, tuning: Tuning, trainer: Trainer, watcher: TuningWatcher, worker: str, out_of_time: Callable[[], bool]
-    ) -> None:
-        self._tuning, self._trainer, self._watcher = tuning, trainer, watcher
-        self._worker, self._out_of_time = worker, out_of_time
-        self.number = -1
-        self.lost = False
-        """Whether another process took the trial over, because this one had stood still for too long."""
-
-    def __call__(self, trial: optuna.Trial) -> float:
-        from optuna import TrialPruned
-        from optuna.exceptions import UpdateFinishedTrialError
-
-        self.number, self.lost = trial.number, False
-        folder = trial.user_attrs.get("folder", f"trial-{trial.number:04d}")
-        for name, value in (("worker", self._worker), ("folder", folder), ("failure", "")):
-            trial.set_user_attr(name, value)
-        self._yield_if_surplus(trial)
-        params = self._tuning.space.suggest(trial)
-        config = self._tuning.config(params)
-        trial.set_user_attr("config", config.to_document())
-        self._watcher.started(trial.number, params)
-        try:
-            watcher = _TrialWatcher(trial, config, self._watcher, self._out_of_time)
-            accuracy = self._trainer(config, self._tuning.place.runs / folder, watcher)
-            trial.set_user_attr("epochs", watcher.epochs)
-        except UpdateFinishedTrialError:
-            self.lost = True
-            raise
-        except (TrialPruned, _OutOfTimeError):
-            raise
-        except Exception as error:
-            trial.set_user_attr("failure", _one_line(error))
-            raise
-        self._watcher.ended(trial.number, accuracy)
-        return accuracy
-
-    def _yield_if_surplus(self, trial: optuna.Trial) -> None:
-        """Give way when several processes began the last trial at once: the trials numbered first go on."""
-        from optuna.trial import TrialState
-
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        earlier = [one for one in trial.study.get_trials(deepcopy=False, states=states) if one.number < trial.number]
-        if len(earlier) >= self._tuning.trials:
-            trial.set_user_attr("surplus", True)
-            self.lost = True
-            raise RuntimeError("other processes run the last trials")
-
-
-class _TrialWatcher(TrainingWatcher):
-    """Tells Optuna how a trial goes, and ends it when it is hopeless or the time is over."""
-
-    def __init__(
-        self, trial: optuna.Trial, config: TrainingConfig, watcher: TuningWatcher, out_of_time: Callable[[], bool]
-    ) -> None:
-        self._trial, self._watcher, self._out_of_time = trial, watcher, out_of_time
-        self._head = config.head_epochs
-        self._stage = 0
-        self.epochs = 0
-        """Epochs that have ended."""
-
-    def decoded(self, done: int, total: int) -> None:
-        self._watcher.decoded(done, total)
-
-    def epoch(self, epoch: Epoch, of: int) -> None:
-        self.epochs = epoch.number
-        self._watcher.epoch(self._trial.number, epoch.number, of, epoch.validation_accuracy)
-        # The head's epochs take a second each and say little of where fine-tuning arrives.
-        stage = STAGES * (epoch.number - self._head) // (of - self._head) if of > self._head else 0
-        if stage > self._stage:
-            self._stage = stage
-            self._compare(epoch, stage)
-        if self._out_of_time():
-            raise _OutOfTimeError
-
-    def _compare(self, epoch: Epoch, stage: int) -> None:
-        from optuna import TrialPruned
-
-        self._trial.set_user_attr("epochs", epoch.number)
-        self._trial.report(epoch.validation_accuracy, stage)
-        if stage < STAGES and self._trial.should_prune():
-            self._watcher.pruned(self._trial.number, epoch.validation_accuracy)
-            raise TrialPruned
-
-
 def _begin(study: optuna.Study, tuning: Tuning) -> int:
     """Write down what the study is about, or compare; how many processes have begun before this one.
 
@@ -247,6 +161,7 @@ def _begin(study: optuna.Study, tuning: Tuning) -> int:
     attributes = study.user_attrs
     for part, values in about.items():
         begun = attributes.get(part)
+        begun = begun and without_removed(begun, f"the study {tuning.place.name}")
         if begun is None:
             study.set_user_attr(part, values)
         elif begun != values:
@@ -277,8 +192,3 @@ def _counts(study: optuna.Study) -> tuple[int, int]:
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     ended = states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED)
     return ended, states.count(TrialState.RUNNING)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.rie import find_emulator
+from bucketlens.local.shell import variables
+from bucketlens.local.stack import LocalStack
+from bucketlens.queues import waiting
 from classifier.errors import UserError
-from local.rie import find_emulator
-from local.shell import variables
-from local.stack import LocalStack
-from model_build.bundles.publish import publish
+from model_build.bundles.publish import publish_bundle
 from tests.conftest import ROOT
 from tests.support.bundles import FIXTURES
 
@@ -48,6 +49,10 @@ class Application:
         prefix = f"s3://{self.stack.bucket}/"
         return {item["image_uri"]["S"].removeprefix(prefix): item for page in pages for item in page["Items"]}
 
+    def has(self, key: str) -> bool:
+        """Whether the image has an item."""
+        return key in self.items()
+
     def keys(self, prefix: str) -> set[str]:
         pages = self.stack.aws.s3.get_paginator("list_objects_v2").paginate(Bucket=self.stack.bucket, Prefix=prefix)
         return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
@@ -59,13 +64,12 @@ class Application:
             assert time.monotonic() < end, "what was waited for did not come"
             pause.wait(0.1)
 
+    def waiting(self, url: str) -> int:
+        """How many messages a queue holds, those being worked on included."""
+        return waiting(self.stack.aws.sqs, url)
+
     def queue_is_empty(self) -> bool:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        for url in (self.stack.queue_url, self.stack.dead_letter_queue_url):
-            attributes = self.stack.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-            if any(attributes[name] != "0" for name in names):
-                return False
-        return True
+        return not any(self.waiting(url) for url in (self.stack.queue_url, self.stack.dead_letter_queue_url))
 
 
 @contextmanager
@@ -81,7 +85,7 @@ def running_application(folder: Path, **options: Any) -> Iterator[Application]:
             "HOME": str(folder),
             **variables(stack.endpoint_url),
         }
-        publish(FIXTURES / "bundle", stack.deployment.outputs["ModelUri"], stack.aws.s3)
+        publish_bundle(FIXTURES / "bundle", stack.deployment.outputs["ModelUri"], stack.aws.s3)
         yield Application(stack, environment)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import Application, running_application
 from tests.support.bundles import FIXTURES
 from tests.support.images import COLOURS, encoded, picture, png
+
+pytestmark = pytest.mark.slow
 
 AWKWARD_NAMES = ("a b.png", "a+b.png", "50%.png", "grüße 日本.png", "q?&=#.png", "deep/er/x.png")
 
@@ -53,7 +56,7 @@ def test_300_images_at_once_are_300_outcomes(application: Application, tmp_path:
     application.run("aws", "s3", "cp", folder, f"s3://{stack.bucket}/incoming/", "--recursive", "--only-show-errors")
     # The same notifications once more, as at-least-once delivery may bring them.
     for key in sorted(labels)[:10]:
-        application.until(lambda key=key: key in application.items())
+        application.until(partial(application.has, key))
         seen[key] = application.items()[key]["request_id"]["S"]
         item = application.items()[key]
         body = {

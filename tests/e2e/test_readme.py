@@ -1,19 +1,23 @@
-"""The README's commands, run as they stand."""
+"""The commands of README and guides, run as they stand, and the files they name."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 from tests.e2e.conftest import Application
 from tests.support.bundles import FIXTURES
 
 
+@pytest.mark.slow
 def test_the_dynamodb_commands_answer_what_they_ask(application: Application) -> None:
     commands = re.findall(
-        r"```bash\n(aws dynamodb .*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+        r"```bash\n(aws dynamodb .*?)```", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"), re.DOTALL
     )
     assert len(commands) == 3
     application.run(
@@ -37,6 +41,7 @@ def test_the_dynamodb_commands_answer_what_they_ask(application: Application) ->
     assert {item["error_code"]["S"] for item in rejected["Items"]} == {"image.corrupt", "image.unsupported_format"}
 
 
+@pytest.mark.slow
 def test_the_console_script_says_the_same(application: Application) -> None:
     application.run(
         "aws", "s3", "cp", FIXTURES / "images" / "red.png", application.stack.deployment.outputs["InputUri"]
@@ -51,9 +56,28 @@ def test_the_console_script_says_the_same(application: Application) -> None:
     assert "no results match" in nothing.stderr
 
 
-def test_files_the_readme_names_exist() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:events|functions|model_build|local|tests)/[\w./-]*)`", text))
+FOLDERS = r"events|functions|model_build|bucketlens|tests|docs|benchmarks|\.ci|\.github"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_the_pages_name_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(rf"`((?:{FOLDERS})/[\w./-]*)`", text))
     named |= set(re.findall(r"(events/[\w.-]+\.json)", text))
-    assert named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_shows_the_two_commands_that_the_gate_runs() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line in ("make demo", "make test")] == ["make demo", "make test"]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bucketlens.local.rie import find_emulator
+from bucketlens.local.stack import LocalStack
 from classifier.errors import UserError
-from local.rie import find_emulator
-from local.stack import LocalStack
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from classifier.model import Model
+from classifier.pool import WorkerPool
 from tests.conftest import Aws
 from tests.integration.test_pipeline import model, ref, run, statuses
 from tests.support.images import png
@@ -20,7 +20,7 @@ class Unexpected(Exception):
     pass
 
 
-def test_a_delivery_steps_back_before_a_claim_whose_attempt_may_still_be_running(aws: Aws, model: Model) -> None:
+def test_a_delivery_steps_back_before_a_claim_whose_attempt_may_still_be_running(aws: Aws, model: WorkerPool) -> None:
     """Otherwise the second would put the first's claim back after the first has failed and gone."""
     aws.put(IMAGE, png("red"))
     claimed, let_go = Event(), Event()
@@ -48,7 +48,7 @@ def test_a_delivery_steps_back_before_a_claim_whose_attempt_may_still_be_running
     assert aws.item(IMAGE) is None
 
 
-def test_a_claim_of_the_dead_is_taken_over(aws: Aws, model: Model) -> None:
+def test_a_claim_of_the_dead_is_taken_over(aws: Aws, model: WorkerPool) -> None:
     aws.put(IMAGE, png("red"))
 
     class Died(BaseException):

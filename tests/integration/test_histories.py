@@ -131,13 +131,13 @@ class History:
             if depth < 2:
                 self.deliver(depth=depth + 1)
 
-        s3, dynamodb = (
-            Faulty(client, calls, at if fault else -1, fault or "", overtake)
-            for client in (self._aws.s3, self._aws.dynamodb)
-        )
+        def faulty(client: object) -> Any:
+            return Faulty(client, calls, at if fault else -1, fault or "", overtake)
+
+        s3, dynamodb = faulty(self._aws.s3), faulty(self._aws.dynamodb)
         try:
             pipeline = Pipeline(Store(s3, dynamodb, TABLE), self._settings, clock=self._tick, executor=InTurn())
-            classifier = InProcess(self._model, self._settings.limits, before=lambda _: None)
+            classifier = InProcess(self._model, self._settings.limits)
             request_id = f"{self._name}-{next(self._invocations)}"
             (outcome,) = pipeline.run([image], classifier, request_id, Deadline(lambda: 100.0))
             back = outcome.status.to_be_retried

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bucketlens.local.emulator import Emulator, FunctionError
 from classifier.errors import UserError
-from local.emulator import Emulator, FunctionError
 from tests.integration.local_helpers import DEADLINE, ROOT, function_folder, needs_emulator, wait_for_end
 
-pytestmark = needs_emulator
+pytestmark = [needs_emulator, pytest.mark.slow]
 
 CODE = """
     import os, time
@@ -156,7 +156,7 @@ def test_nothing_outlives_a_killed_process(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from local.emulator import Emulator
+from bucketlens.local.emulator import Emulator
 emulator = Emulator(Path({str(tmp_path)!r}), {{}}, 60, 128)
 emulator.start()
 print(emulator.invoke({{}})["pid"], emulator._process.pid, flush=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from local.stack import LocalStack
+from bucketlens.local.stack import LocalStack
 from tests.integration.local_helpers import TEMPLATE, needs_emulator, wait_for
 from tests.support.bundles import FIXTURES, publish
 
-pytestmark = needs_emulator
+pytestmark = [needs_emulator, pytest.mark.slow]
 
 EXPECTED = {
     "red.png": ("classified", "red"),
@@ -40,7 +40,7 @@ def items(stack: LocalStack) -> dict[str, dict[str, Any]]:
 
 
 def outcome(item: dict[str, Any]) -> tuple[str, str]:
-    return item["status"]["S"], item.get("label", item.get("error_code"))["S"]
+    return item["status"]["S"], (item["label"] if "label" in item else item["error_code"])["S"]
 
 
 def drop(stack: LocalStack, photo: Path, name: str) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bucketlens.local.emulator import free_ports
+from bucketlens.local.server import AwsServer
+from bucketlens.local.stack import LocalStack
 from classifier.errors import UserError
-from local.emulator import free_ports
-from local.server import AwsServer
-from local.stack import LocalStack
 from tests.integration.local_helpers import TEMPLATE, needs_emulator
 
 
@@ -42,6 +42,7 @@ def test_a_wrong_parameter_leaves_nothing_running() -> None:
 
 
 @needs_emulator
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

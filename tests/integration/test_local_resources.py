@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bucketlens.local.shell import variables
+from bucketlens.local.stack import LocalStack
 from classifier.errors import UserError
-from local.shell import variables
-from local.stack import LocalStack
 from tests.integration.local_helpers import TEMPLATE
 
 AWS = Path(sys.prefix) / "bin" / "aws"

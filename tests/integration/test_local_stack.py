@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from local.event_source import BatchReport
-from local.stack import LocalStack
+from bucketlens.local.event_source import BatchReport
+from bucketlens.local.stack import LocalStack
 from tests.integration.local_helpers import TEMPLATE, function_folder, needs_emulator, wait_for
 
-pytestmark = needs_emulator
+pytestmark = [needs_emulator, pytest.mark.slow]
 
 # Answers as the names of the images ask it to, and notes what it was given.
 CODE = """

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from local.emulator import free_ports
+from bucketlens.local.emulator import free_ports
 from tests.integration.local_helpers import DEADLINE, TEMPLATE, function_folder, needs_emulator, wait_for_end
 
-pytestmark = needs_emulator
+pytestmark = [needs_emulator, pytest.mark.slow]
 
 COMMAND = [sys.executable, "-c", "from bucketlens.cli.main import main; main()", "local"]
 

@@ -12,9 +12,9 @@ import pytest
 from bucketlens.cli.main import main
 from classifier.bundle import Scaling
 from classifier.imaging import decode
-from classifier.loader import open_local_bundle
-from classifier.model import Model, top_k
-from model_build.conversion.tflite_file import metadata_scaling
+from classifier.model import top_k
+from model_build.evaluation.opening import open_bundle
+from model_build.tflite.inspecting import metadata_scaling
 from tests.conftest import BUCKET, Aws
 from tests.unit.model_build.photos import COLOURS, FIXTURES, photo, write_photos
 
@@ -175,8 +175,8 @@ def test_imagenet_models_answer_as_expected(model: Command, real_data: Path, tmp
         *("--golden", real_data / "photos", "--out", out),
     )
     assert done.code == 0, done.err
-    manifest, path = open_local_bundle(out)
-    served = Model.load(path, manifest)
+    opened = open_bundle(out)
+    manifest, served = opened.manifest, opened.model
     expected = json.loads((real_data / "photos_expected_top5.json").read_text())
     assert len(expected) == 5
     for file, answers in expected.items():

@@ -21,12 +21,13 @@ import pytest
 from bucketlens.cli.main import main
 from classifier.bundle import Manifest, ModelUri
 from classifier.errors import UserError
-from classifier.loader import BundleLoader, open_local_bundle
-from model_build.bundles.origin import ORIGIN_NAME
+from classifier.loader import BundleLoader
+from model_build.bundles.bundling import ORIGIN_NAME
 from model_build.bundles.packaging import package
 from model_build.bundles.publish import publish_bundle
 from model_build.choices import QuantizationChoice
-from model_build.quality.gate import Check, Limits
+from model_build.evaluation.gate import Check, GateLimits
+from model_build.evaluation.opening import open_bundle
 from tests.conftest import BUCKET, ROOT, Aws
 from tests.support.bundles import LABELS
 from tests.unit.model_build.photos import photo
@@ -57,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         converted(run)
         bundles.append(root / "bundles" / name)
         when = START + timedelta(minutes=minutes)
-        package(run, bundles[-1], quantization=QuantizationChoice.FLOAT32, now=lambda when=when: when)
+        package(run, bundles[-1], quantization=QuantizationChoice.FLOAT32, now=lambda when=when: when)  # type: ignore[misc]
     return Made(data, root / "good", root / "bad", *bundles)
 
 
@@ -76,13 +77,13 @@ def test_a_good_bundle_passes_and_is_published_as_it_is(aws: Aws, made: Made, tm
     }
     keys = aws.keys("models/")
     assert not [key for key in keys if ORIGIN_NAME in key or "forced" in key]
-    loaded = BundleLoader(ModelUri.parse(URI), aws.s3, tmp_path).load()
-    with zipfile.ZipFile(loaded.model_path) as archive:
+    loaded = BundleLoader(ModelUri.parse(URI), aws.s3).load()
+    with zipfile.ZipFile(io.BytesIO(loaded.model)) as archive:
         assert archive.read("labels.txt").decode().split() == list(LABELS)
 
 
 def test_the_bundle_carries_what_was_measured(made: Made) -> None:
-    manifest, _ = open_local_bundle(made.good)
+    manifest = open_bundle(made.good).manifest
     metrics = manifest.metrics
     assert metrics["test"]["accuracy"] == metrics["validation"]["accuracy"] == 1.0
     assert manifest.output.temperature != 1.0
@@ -96,7 +97,7 @@ def test_the_bundle_carries_what_was_measured(made: Made) -> None:
     assert str(made.data) not in page
     assert str(made.data) not in (made.good / "manifest.json").read_text()
     assert page == (made.good_run / "report.html").read_text()
-    assert "Deploy: every check" in page
+    assert "Deploy: it passes every check" in page
     bad = (made.bad / "report.html").read_text()
     assert "Do not deploy, because minimum accuracy: 33.3% of 15 test photos" in bad
 
@@ -109,8 +110,8 @@ def test_a_bad_bundle_is_refused_in_one_line_that_names_what_failed(aws: Aws, ma
             publish_bundle(made.bad, URI, aws.s3, promote=promote)
         told = str(refused.value)
         assert "\n" not in told
-        assert "accuracy: 33.3% of 15 test photos; at least 66.7% is asked for" in told
-        assert "recall: under the floor of 50%: green 0% of 5, red 0% of 5" in told
+        assert "accuracy: 33.3% of 15 test photos are classified correctly; the minimum is 66.7%" in told
+        assert "recall: below the minimum of 50%: green 0% of 5, red 0% of 5" in told
         assert f"live: 33.3% against 100.0% of the live {live} on the same 15 photos (0 won, 10 lost" in told
     assert aws.keys("models/") == before
 
@@ -128,7 +129,7 @@ def test_force_publishes_and_keeps_the_reason(aws: Aws, made: Made) -> None:
 
 
 def test_limits_can_be_set(aws: Aws, made: Made) -> None:
-    lenient = Limits(minimum_accuracy=0.3, recall_floor=0.0, margin=1.0)
+    lenient = GateLimits(minimum_accuracy=0.3, recall_floor=0.0, margin=1.0)
     assert publish_bundle(made.bad, URI, aws.s3, limits=lenient).verdict.passed
     better = publish_bundle(made.good, URI, aws.s3)
     [live] = [check for check in better.verdict.checks if check.name == "live"]
@@ -254,7 +255,7 @@ _CONVERT = """
 import sys
 from pathlib import Path
 from classifier.errors import UserError
-from model_build.runs import Run
+from model_build.training.run import Run
 from tests.unit.model_build.ready_runs import converted
 try:
     converted(Run.open(Path(sys.argv[1])))

@@ -9,8 +9,7 @@ import pytest
 
 from classifier.errors import BucketlensError
 from model_build.bundles.importing import ImportRequest, import_model
-from model_build.quiet import quiet_stderr
-from model_build.tf_runtime import load_tensorflow
+from model_build.native import load_tensorflow, quiet_stderr
 from tests.unit.model_build.photos import FIXTURES
 
 SHAPES: dict[str, tuple[int | None, ...]] = {
@@ -24,7 +23,7 @@ SHAPES: dict[str, tuple[int | None, ...]] = {
 def tflite(case: str) -> bytes:
     tf, _ = load_tensorflow()
 
-    @tf.function(input_signature=[tf.TensorSpec(SHAPES[case], tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec(SHAPES[case], tf.float32)])  # type: ignore[untyped-decorator]
     def answer(image: Any) -> Any:
         mean = tf.reduce_mean(image, axis=[1, 2])
         if case == "two outputs":

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import BUCKET, Aws
-from tests.unit.model_build.scenes import encoded, scene, scenes, write
+from tests.unit.model_build.inspection.scenes import encoded, scene, scenes, write
 
 
 def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from classifier.errors import UserError
-from model_build.data.remote import DataUri, Fetched, fetch, is_remote
+from model_build.data.remote import DataUri, Download, fetch, is_remote
 from tests.conftest import BUCKET, Aws
 
 URI = DataUri.parse(f"s3://{BUCKET}/data/photos")
@@ -25,12 +25,12 @@ def stored(aws: Aws) -> Aws:
     return aws
 
 
-def names(fetched: Fetched) -> dict[str, bytes]:
+def names(fetched: Download) -> dict[str, bytes]:
     files = (path for path in fetched.folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(fetched.folder).as_posix(): path.read_bytes() for path in files}
 
 
-def counts(fetched: Fetched) -> tuple[int, int, int]:
+def counts(fetched: Download) -> tuple[int, int, int]:
     return fetched.downloaded, fetched.present, fetched.removed
 
 

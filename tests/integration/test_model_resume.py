@@ -14,17 +14,19 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
-from model_build import runs
 from model_build.training.backbones import build_backbone, find_backbone
 from model_build.training.config import TrainingConfig
-from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext
+from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext, TrainingWatcher
+from model_build.training.run import BACKBONE_NAME, Run
 from model_build.training.train import train
-from model_build.training.watching import TrainingWatcher
 from model_build.training.weights import load_weights
 from tests.unit.model_build.photos import write_photos
 
 # Keras 3.15 with NumPy 2: its own business, and Python shows it to nobody.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 _CONFIG = replace(
     TrainingConfig.for_backbone("mobilenet_v2"),
@@ -42,7 +44,7 @@ import os, signal, sys
 from pathlib import Path
 from model_build.training.config import TrainingConfig
 from model_build.training.train import train
-from model_build.training.watching import TrainingWatcher
+from model_build.training.observers import TrainingWatcher
 
 class Killer(TrainingWatcher):
     def epoch(self, epoch, of):
@@ -123,19 +125,19 @@ class Recorder:
 
 
 @pytest.fixture(scope="module")
-def whole(colours: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[runs.Run, Recorder]:
+def whole(colours: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Recorder]:
     """A training that was never interrupted, and what its observer saw."""
     seen = Recorder()
     out = tmp_path_factory.mktemp("whole") / "run"
     return train(_CONFIG, colours, out, weights=weights, observers=[seen])[0], seen
 
 
-def _figures(run: runs.Run) -> list[tuple[Any, ...]]:
+def _figures(run: Run) -> list[tuple[Any, ...]]:
     return [(one.number, one.phase, one.image_size, one.best) for one in run.history()]
 
 
 def test_a_killed_training_goes_on_and_ends_the_same(
-    colours: Path, weights: Path, whole: tuple[runs.Run, Recorder], tmp_path: Path
+    colours: Path, weights: Path, whole: tuple[Run, Recorder], tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(_CONFIG.to_document()))
     out = tmp_path / "run"
@@ -168,7 +170,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(
     assert run.record.test == uninterrupted.record.test
 
 
-def test_phases_train_what_they_should(whole: tuple[runs.Run, Recorder], weights: Path) -> None:
+def test_phases_train_what_they_should(whole: tuple[Run, Recorder], weights: Path) -> None:
     run, seen = whole
     assert [(epoch.phase, epoch.image_size) for epoch in seen.epochs] == [("head", 64)] * 2 + [
         ("finetune", 32),
@@ -178,7 +180,7 @@ def test_phases_train_what_they_should(whole: tuple[runs.Run, Recorder], weights
     ]
     before, after = (build_backbone(find_backbone("mobilenet_v2"), size=64, alpha=0.35) for _ in range(2))
     load_weights(before, weights, "before")
-    load_weights(after, run.folder / runs.BACKBONE_NAME, "after")
+    load_weights(after, run.folder / BACKBONE_NAME, "after")
     for layer, trained in zip(before.layers, after.layers, strict=True):
         same = [np.array_equal(one, two) for one, two in zip(layer.get_weights(), trained.get_weights(), strict=True)]
         if "BatchNormalization" in type(layer).__name__:
@@ -186,7 +188,7 @@ def test_phases_train_what_they_should(whole: tuple[runs.Run, Recorder], weights
     assert not np.array_equal(before.get_layer("Conv1").get_weights()[0], after.get_layer("Conv1").get_weights()[0])
 
 
-def test_an_observer_sees_steps_variables_and_activity(whole: tuple[runs.Run, Recorder]) -> None:
+def test_an_observer_sees_steps_variables_and_activity(whole: tuple[Run, Recorder]) -> None:
     run, seen = whole
     context = seen.contexts[0]
     assert (context.labels, context.class_counts, context.epochs) == (("blue", "green", "red"), (9, 9, 9), 6)

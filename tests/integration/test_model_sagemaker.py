@@ -15,12 +15,10 @@ from pathlib import Path
 import pytest
 
 from bucketlens.cli.main import main
-from classifier.loader import open_local_bundle
-from model_build.runs import Run
-from model_build.sagemaker import shapes
-from model_build.sagemaker.requests import METRICS, OBJECTIVE
-from model_build.sagemaker.sourcedir import build
-from model_build.sagemaker.submitting import TRAIN, TUNE
+from model_build.evaluation.opening import open_bundle
+from model_build.sagemaker.requests import METRICS, OBJECTIVE, check_request
+from model_build.sagemaker.submitting import TRAIN, TUNE, build
+from model_build.training.run import Run
 from tests.unit.model_build.photos import write_photos
 
 _FLAGS = ["--backbone", "small_cnn", "--image_size", "16", "--batch_size", "8", "--seed", "5"]
@@ -55,13 +53,14 @@ def _run(container: dict[str, str], *flags: str, program: str = "train.py") -> s
     return subprocess.run(command, cwd=code, env=container, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_training_job_leaves_a_run_and_a_proven_bundle(container: dict[str, str]) -> None:
     done = _run(container, "--epochs", "1", "--model_dir", "s3://elsewhere")
     assert done.returncode == 0, done.stdout + done.stderr
     base = Path(container["SAGEMAKER_BASE_DIR"])
     run = Run.open(base / "model/run")
     assert (run.config.epochs, run.config.seed, run.record.images["test"]) == (1, 5, 12)
-    manifest, _ = open_local_bundle(base / "model/bundle")
+    manifest = open_bundle(base / "model/bundle").manifest
     assert manifest.labels == ("blue", "green", "red")
     accuracies = re.findall(METRICS[OBJECTIVE], done.stdout)
     assert len(accuracies) == 2  # of the epoch, and of the weights that were kept
@@ -72,6 +71,7 @@ def test_a_training_job_leaves_a_run_and_a_proven_bundle(container: dict[str, st
     assert not list((base / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_goes_on_from_its_checkpoint(container: dict[str, str]) -> None:
     """Spot capacity is taken away after two epochs: another machine gets the checkpoints and nothing else."""
     base = Path(container["SAGEMAKER_BASE_DIR"])
@@ -115,7 +115,7 @@ def test_the_dry_run_prints_the_exact_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     settings = tmp_path / "settings.toml"
-    settings.write_text("mix = 0.25\n")
+    settings.write_text("colour = 0.25\n")
     arguments = ["tune", "s3://photos/flowers/", "--study", "flowers", "--on", "sagemaker", "--dry-run"]
     arguments += ["--role", "arn:aws:iam::123456789012:role/Trainer", "--image", "tensorflow-training:2.19-gpu"]
     arguments += ["--output", "s3://models/jobs", "--backbone", "resnet50", "--backbone", "xception"]
@@ -126,12 +126,12 @@ def test_the_dry_run_prints_the_exact_request(
     printed = capsys.readouterr()
     assert not stop.value.code, printed.err
     request = json.loads(printed.out)
-    shapes.check(TUNE, request)
+    check_request(TUNE, request)
     assert request["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] == 8
     categories = request["HyperParameterTuningJobConfig"]["ParameterRanges"]["CategoricalParameterRanges"]
     assert {"Name": "backbone", "Values": ['"resnet50"', '"xception"']} in categories
     static = request["TrainingJobDefinition"]["StaticHyperParameters"]
-    assert static["mix"] == "0.25"
+    assert static["colour"] == "0.25"
     assert json.loads(static["sagemaker_submit_directory"]) == f"s3://models/jobs/{build().key}"
 
 
@@ -159,6 +159,6 @@ def test_a_training_job_can_be_looked_at_before_it_is_submitted(
     printed = capsys.readouterr()
     assert not stop.value.code, printed.err
     request = json.loads(printed.out)
-    shapes.check(TRAIN, request)
+    check_request(TRAIN, request)
     parameters = {name: json.loads(value) for name, value in request["HyperParameters"].items()}
     assert (parameters["epochs"], parameters["backbone"], parameters["package"]) == (5, "resnet50", True)

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from model_build.runs import Run
-from model_build.tuning.best import best_of
+from model_build.training.run import Run
 from model_build.tuning.studies import StudyPlace, load_study
+from model_build.tuning.study_summary import best_of
 from tests.unit.model_build.photos import write_photos
+
+pytestmark = pytest.mark.slow
 
 # Small photos and one epoch: what is tested is the study, not what it learns.
 _SPACE = """
@@ -31,9 +33,8 @@ import os, signal, sys
 from pathlib import Path
 from model_build.tuning.space import SEARCH_SPACE
 from model_build.tuning.studies import StudyPlace
-from model_build.tuning.trials import facts, photo_trainer
-from model_build.tuning.tuner import Tuning, tune
-from model_build.tuning.watching import TuningWatcher
+from model_build.tuning.trials import Tuning, TuningWatcher, facts, photo_trainer
+from model_build.tuning.tuner import tune
 
 class Kill(TuningWatcher):
     def epoch(self, number, epoch, of, accuracy):

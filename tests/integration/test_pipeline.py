@@ -13,28 +13,29 @@ import pytest
 from classifier.admission import Deadline
 from classifier.errors import ConfigError, ModelIncompatibleError, OutOfTime, StorageThrottled
 from classifier.events import ImageRef
-from classifier.model import Model
+from classifier.imaging import Limits
 from classifier.pipeline import IN_FLIGHT, Pipeline, Settle
+from classifier.pool import WorkerPool
 from classifier.processor import Outcome, Status
 from classifier.settings import Settings
 from classifier.store import Store
 from tests.conftest import BUCKET, TABLE, Aws
-from tests.support.bundles import manifest_for, model_bytes
-from tests.support.classifiers import InProcess
+from tests.support.classifiers import Preceded
 from tests.support.clients import Interposed, Recorder, client_error, once
 from tests.support.images import encoded, picture, png
+from tests.support.pools import start_pool
 
 ENVIRONMENT = {"MODEL_URI": f"s3://{BUCKET}/models/", "TABLE_NAME": TABLE}
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return Model.load(model_bytes("uint8_quantized"), manifest_for())
+def model() -> WorkerPool:
+    return start_pool()
 
 
 def run(
     aws: Aws,
-    model: Model,
+    model: WorkerPool,
     images: list[ImageRef],
     *,
     s3: Any = None,
@@ -53,7 +54,7 @@ def run(
         settings,
         clock=lambda: datetime.now(UTC) + timedelta(seconds=after),
     )
-    classifier = InProcess(model, settings.limits, before=classify)
+    classifier = Preceded(model, classify)
     return pipeline.run(images, classifier, request_id, Deadline(remaining), settle)
 
 
@@ -65,7 +66,8 @@ def statuses(outcomes: list[Outcome]) -> list[str]:
     return [str(outcome.status) for outcome in outcomes]
 
 
-def test_a_bad_image_never_fails_its_neighbours(aws: Aws, model: Model) -> None:
+def test_a_bad_image_never_fails_its_neighbours(aws: Aws) -> None:
+    model = start_pool(limits=Limits(max_pixels=10_000))
     aws.put("incoming/red.png", png("red"))
     aws.put("incoming/broken.png", png("red")[:100])
     aws.put("incoming/empty.png", b"")
@@ -74,9 +76,7 @@ def test_a_bad_image_never_fails_its_neighbours(aws: Aws, model: Model) -> None:
     aws.put("incoming/wide.png", encoded(picture("blue", (101, 100))))
     aws.put("incoming/deep/blue.png", png("blue"))
     names = ["red.png", "broken.png", "empty.png", "notes.txt", "big.png", "wide.png", "gone.png", "deep/blue.png"]
-    outcomes = run(
-        aws, model, [ref(name) for name in names], MAX_IMAGE_PIXELS="10000", MAX_IMAGE_BYTES="60000", TOP_K="2"
-    )
+    outcomes = run(aws, model, [ref(name) for name in names], MAX_IMAGE_BYTES="60000", TOP_K="2")
     assert statuses(outcomes) == ["classified", *["rejected"] * 6, "classified"]
     codes = [outcome.result.error.code for outcome in outcomes if outcome.result and outcome.result.error]
     assert codes == [
@@ -97,7 +97,7 @@ def test_a_bad_image_never_fails_its_neighbours(aws: Aws, model: Model) -> None:
     assert large["image"]["size_bytes"] > 60000
 
 
-def test_a_transient_failure_is_of_one_image_and_leaves_no_result(aws: Aws, model: Model) -> None:
+def test_a_transient_failure_is_of_one_image_and_leaves_no_result(aws: Aws, model: WorkerPool) -> None:
     for name in ("a.png", "b.png", "c.png"):
         aws.put(f"incoming/{name}", png("green"))
 
@@ -113,7 +113,7 @@ def test_a_transient_failure_is_of_one_image_and_leaves_no_result(aws: Aws, mode
     assert aws.keys() == ["predictions/a.png.json", "predictions/c.png.json"]
 
 
-def test_nothing_is_taken_after_the_deadline(aws: Aws, model: Model) -> None:
+def test_nothing_is_taken_after_the_deadline(aws: Aws, model: WorkerPool) -> None:
     left = [100.0]
 
     def late(_: bytes) -> None:
@@ -128,7 +128,7 @@ def test_nothing_is_taken_after_the_deadline(aws: Aws, model: Model) -> None:
     assert len(aws.keys()) == len(done)
 
 
-def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, model: Model) -> None:
+def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     reads: list[str] = []
     counting = Interposed(aws.s3, "get_object", lambda arguments: reads.append(arguments["Key"]))
@@ -140,7 +140,7 @@ def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, 
     assert aws.item("incoming/a.png")["sequencer"] == {"S": "0C"}  # type: ignore[index]
 
 
-def test_events_of_one_image_fail_together(aws: Aws, model: Model) -> None:
+def test_events_of_one_image_fail_together(aws: Aws, model: WorkerPool) -> None:
     def fail(_: dict[str, Any]) -> None:
         raise client_error("InternalError", 500)
 
@@ -149,7 +149,7 @@ def test_events_of_one_image_fail_together(aws: Aws, model: Model) -> None:
     assert statuses(outcomes) == ["failed", "failed"]
 
 
-def test_review_threshold_of_the_environment_comes_before_the_manifests(aws: Aws, model: Model) -> None:
+def test_review_threshold_of_the_environment_comes_before_the_manifests(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     (plain,) = run(aws, model, [ref("a.png", "0A")])
     (strict,) = run(aws, model, [ref("a.png", "0B")], REVIEW_THRESHOLD="0.999")
@@ -159,7 +159,7 @@ def test_review_threshold_of_the_environment_comes_before_the_manifests(aws: Aws
     assert aws.item("incoming/a.png")["attention"] == {"S": "review"}  # type: ignore[index]
 
 
-def test_another_output_bucket(aws: Aws, model: Model) -> None:
+def test_another_output_bucket(aws: Aws, model: WorkerPool) -> None:
     aws.s3.create_bucket(Bucket="results")
     aws.put("incoming/a.png", png("red"))
     run(aws, model, [ref("a.png")], OUTPUT_BUCKET="results", OUTPUT_PREFIX="")
@@ -167,7 +167,7 @@ def test_another_output_bucket(aws: Aws, model: Model) -> None:
     assert aws.item("incoming/a.png")["output_uri"] == {"S": "s3://results/a.png.json"}  # type: ignore[index]
 
 
-def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: Model) -> None:
+def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     with pytest.raises(ConfigError, match="lie one inside the other"):
         run(aws, model, [ref("a.png")], OUTPUT_BUCKET=BUCKET, OUTPUT_PREFIX="incoming/out/")
@@ -175,7 +175,7 @@ def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: Mo
     assert aws.keys("incoming/") == ["incoming/a.png"]
 
 
-def test_json_lines_hold_a_batch_in_one_object(aws: Aws, model: Model) -> None:
+def test_json_lines_hold_a_batch_in_one_object(aws: Aws, model: WorkerPool) -> None:
     for name in ("a.png", "b.png"):
         aws.put(f"incoming/{name}", png("green"))
     aws.put("incoming/c.txt", b"text")
@@ -192,7 +192,7 @@ def test_json_lines_hold_a_batch_in_one_object(aws: Aws, model: Model) -> None:
     assert aws.keys() == [key]
 
 
-def test_json_lines_that_could_not_be_written_are_written_by_the_redelivery(aws: Aws, model: Model) -> None:
+def test_json_lines_that_could_not_be_written_are_written_by_the_redelivery(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("green"))
 
     def fail(_: dict[str, Any]) -> None:
@@ -209,14 +209,14 @@ def test_json_lines_that_could_not_be_written_are_written_by_the_redelivery(aws:
     assert len(aws.keys()) == 1
 
 
-def test_the_ordinary_path_is_one_get_one_item_one_put(aws: Aws, model: Model) -> None:
+def test_the_ordinary_path_is_one_get_one_item_one_put(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     calls: list[str] = []
     run(aws, model, [ref("a.png")], s3=Recorder(aws.s3, calls), dynamodb=Recorder(aws.dynamodb, calls))
     assert calls == ["get_object", "put_item", "put_object"]
 
 
-def test_what_a_redelivered_batch_has_done_is_not_fetched_again(aws: Aws, model: Model) -> None:
+def test_what_a_redelivered_batch_has_done_is_not_fetched_again(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     aws.put("incoming/b.png", png("green"))
     run(aws, model, [ref("a.png", "0B")])
@@ -230,7 +230,7 @@ def test_what_a_redelivered_batch_has_done_is_not_fetched_again(aws: Aws, model:
     assert calls.count("get_object") == 1
 
 
-def test_what_nobody_expected_fails_its_image_alone(aws: Aws, model: Model) -> None:
+def test_what_nobody_expected_fails_its_image_alone(aws: Aws, model: WorkerPool) -> None:
     for name in ("a.png", "b.png"):
         aws.put(f"incoming/{name}", png("red"))
     aws.put("incoming/odd.png", b"odd")
@@ -246,7 +246,7 @@ def test_what_nobody_expected_fails_its_image_alone(aws: Aws, model: Model) -> N
     assert isinstance(outcomes[1].error.__cause__, KeyError)
 
 
-def test_lines_are_written_although_the_batch_fails_as_a_whole(aws: Aws, model: Model) -> None:
+def test_lines_are_written_although_the_batch_fails_as_a_whole(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     aws.put("incoming/b.png", b"b")
 
@@ -261,7 +261,7 @@ def test_lines_are_written_although_the_batch_fails_as_a_whole(aws: Aws, model: 
 
 @pytest.mark.parametrize(("number", "status"), [(0, "failed"), (1, "deferred")])
 def test_running_out_of_time_is_a_failure_only_of_the_first_image(
-    aws: Aws, model: Model, number: int, status: str
+    aws: Aws, model: WorkerPool, number: int, status: str
 ) -> None:
     contents = [png("red"), png("green")]
     for name, content in zip("ab", contents, strict=True):
@@ -285,7 +285,7 @@ def poisonous(data: bytes) -> None:
         raise Died
 
 
-def test_an_image_that_ends_the_process_takes_no_other_with_it(aws: Aws, model: Model) -> None:
+def test_an_image_that_ends_the_process_takes_no_other_with_it(aws: Aws, model: WorkerPool) -> None:
     """Five receives of one batch, as SQS gives them, with messages deleted as the function asks."""
     names = ["a.png", "poison.png", "b.png", "c.png"]
     for name in names:
@@ -316,7 +316,7 @@ def test_an_image_that_ends_the_process_takes_no_other_with_it(aws: Aws, model: 
     assert item["attention"] == {"S": "rejected"}
 
 
-def test_those_whose_tries_another_has_spent_get_new_ones(aws: Aws, model: Model) -> None:
+def test_those_whose_tries_another_has_spent_get_new_ones(aws: Aws, model: WorkerPool) -> None:
     for name in "abc":
         aws.put(f"incoming/{name}.png", png("red"))
     aws.put("incoming/poison.png", b"poison")
@@ -336,7 +336,7 @@ def test_those_whose_tries_another_has_spent_get_new_ones(aws: Aws, model: Model
     assert told == [["deferred", "deferred"], ["classified", "deferred", "deferred"]]
 
 
-def test_those_that_fail_by_themselves_get_no_new_tries(aws: Aws, model: Model) -> None:
+def test_those_that_fail_by_themselves_get_no_new_tries(aws: Aws, model: WorkerPool) -> None:
     def fail(_: dict[str, Any]) -> None:
         raise client_error("AccessDenied", 403)
 
@@ -345,7 +345,7 @@ def test_those_that_fail_by_themselves_get_no_new_tries(aws: Aws, model: Model) 
     assert statuses(outcomes) == ["failed"] * 3
 
 
-def test_one_that_ended_a_process_before_runs_last_and_keeps_its_tries(aws: Aws, model: Model) -> None:
+def test_one_that_ended_a_process_before_runs_last_and_keeps_its_tries(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", b"poison")
     aws.put("incoming/b.png", png("red"))
     with pytest.raises(Died):
@@ -364,7 +364,7 @@ def test_one_that_ended_a_process_before_runs_last_and_keeps_its_tries(aws: Aws,
     assert isinstance(outcomes[0].error, OutOfTime)
 
 
-def test_a_claim_is_no_result_to_a_redriven_message(aws: Aws, model: Model) -> None:
+def test_a_claim_is_no_result_to_a_redriven_message(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", b"poison")
     with pytest.raises(Died):
         run(aws, model, [ref("a.png", receive_count=5)], classify=poisonous)
@@ -377,7 +377,7 @@ def test_a_claim_is_no_result_to_a_redriven_message(aws: Aws, model: Model) -> N
     assert item["output_uri"]["S"].endswith("predictions/a.png.json")
 
 
-def test_a_clean_failure_withdraws_the_claim(aws: Aws, model: Model) -> None:
+def test_a_clean_failure_withdraws_the_claim(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     run(aws, model, [ref("a.png", "0A")])
     before = aws.item("incoming/a.png")
@@ -390,7 +390,7 @@ def test_a_clean_failure_withdraws_the_claim(aws: Aws, model: Model) -> None:
     assert aws.item("incoming/a.png") == before
 
 
-def test_json_lines_of_images_that_run_alone_are_written_before_the_next_is_begun(aws: Aws, model: Model) -> None:
+def test_json_lines_of_images_that_run_alone_are_written_before_the_next_is_begun(aws: Aws, model: WorkerPool) -> None:
     for name in "ab":
         aws.put(f"incoming/{name}.png", png("red"))
     aws.put("incoming/c.png", b"poison")
@@ -402,7 +402,7 @@ def test_json_lines_of_images_that_run_alone_are_written_before_the_next_is_begu
     assert sorted(written) == ["incoming/a.png", "incoming/b.png"]
 
 
-def test_concurrent_duplicates_leave_one_line(aws: Aws, model: Model) -> None:
+def test_concurrent_duplicates_leave_one_line(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     others: list[Outcome] = []
     meanwhile = once(lambda: others.extend(run(aws, model, [ref("a.png")], OUTPUT_MODE="jsonl", request_id="other")))
@@ -412,7 +412,7 @@ def test_concurrent_duplicates_leave_one_line(aws: Aws, model: Model) -> None:
     assert len(aws.keys()) == 1
 
 
-def test_a_line_whose_item_was_put_without_an_answer_is_written_by_the_redelivery(aws: Aws, model: Model) -> None:
+def test_a_line_whose_item_was_put_without_an_answer_is_written_by_the_redelivery(aws: Aws, model: WorkerPool) -> None:
     for name in "ab":
         aws.put(f"incoming/{name}.png", png("red"))
 
@@ -433,7 +433,7 @@ def test_a_line_whose_item_was_put_without_an_answer_is_written_by_the_redeliver
 
 
 @pytest.mark.parametrize("length", [1016, 1017, 1024])
-def test_the_longest_keys_have_documents(aws: Aws, model: Model, length: int) -> None:
+def test_the_longest_keys_have_documents(aws: Aws, model: WorkerPool, length: int) -> None:
     name = "a" * (length - len("incoming/.png")) + ".png"
     aws.put(f"incoming/{name}", png("red"))
     assert statuses(run(aws, model, [ref(name)])) == ["classified"]

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.stack import LocalStack
 from bucketlens.results import COLUMNS, Query, find, get, write_csv, write_json
 from bucketlens.stack import Stack
 from classifier.errors import UserError
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelFacts, Rejection, Result
-from local.stack import LocalStack
 from tests.conftest import ROOT
 
 MODEL = ModelFacts("m", "20261120T101500Z-5d313724", "0" * 64)
@@ -78,7 +78,17 @@ def test_questions_without_an_answer_are_refused(wrong: dict[str, Any]) -> None:
 def test_one_image_by_uri_key_or_name(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", stack.endpoint_url)
     deployed = Stack.find("bucketlens")
-    assert deployed == Stack(stack.bucket, "incoming/", stack.table)
+    assert deployed == Stack(
+        bucket=stack.bucket,
+        input_prefix="incoming/",
+        table=stack.table,
+        output_prefix="predictions/",
+        queue_url=stack.queue_url,
+        dead_letter_queue_url=stack.dead_letter_queue_url,
+        identifier=deployed.identifier,
+        parameters=deployed.parameters,
+    )
+    assert deployed.identifier.startswith("arn:aws:cloudformation:us-east-1:123456789012:stack/bucketlens/")
     for image in ("0.jpg", "incoming/0.jpg", f"s3://{stack.bucket}/incoming/0.jpg"):
         item = get(stack.aws.dynamodb, stack.table, deployed.image_uri(image))
         assert (item["label"], item["confidence"], item["size_bytes"]) == ("cat", 0.95, 7)

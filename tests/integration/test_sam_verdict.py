@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.sam.cases import Case, Oracle, photos_case, read_cases
+from bucketlens.local.sam.verdict import Records, lines_of, problems_of
+from bucketlens.local.stack import LocalStack
 from classifier.errors import UserError
-from local.sam.cases import Case, Oracle, photos_case, read_cases
-from local.sam.verdict import Records, lines_of, problems_of
-from local.stack import LocalStack
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"

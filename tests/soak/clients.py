@@ -163,8 +163,8 @@ class S3Client(Client):
         if IfNoneMatch is not None and found.etag == IfNoneMatch:
             raise refused("304", 304, "GetObject")
         self._world.fetched(self._process, Key)
-        body = StreamingBody(_Stream(self._world, self._process, Key, found.data), len(found.data))
-        return {**_head(found), "Body": body}
+        stream: Any = _Stream(self._world, self._process, Key, found.data)
+        return {**_head(found), "Body": StreamingBody(stream, len(found.data))}
 
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         return _head(self._call("HeadObject", Key, _prefix(Key), lambda: self._read("HeadObject", Key, None)))

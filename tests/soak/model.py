@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 from classifier.bundle import MODEL_NAME, FileEntry, InputSpec, Manifest, ModelUri, OutputSpec, Pointer
 from classifier.errors import CorruptImage, EmptyImage, ImageTooCostly, ModelUnavailable, OutOfTime
@@ -12,7 +11,6 @@ from classifier.imaging import ResizePolicy
 from classifier.loader import BundleLoader
 from classifier.model import Classified, Prediction
 from classifier.serving import CHECK_INTERVAL_SECONDS, Refresh
-from tests.soak.clients import S3Client
 from tests.soak.schedule import BUCKET, HARMFUL, MODEL_PREFIX
 from tests.soak.scheduler import Process, Slots
 from tests.soak.world import World
@@ -46,21 +44,14 @@ def publish(world: World, stamp: str) -> None:
     world.say(f"model {version} is promoted")
 
 
-class _Loader(BundleLoader):
-    def _cached_model(self, manifest: Manifest, read: Callable[[str], bytes]) -> Path:
-        # Nothing of one process may reach another.
-        read(MODEL_NAME)
-        return Path()
-
-
 class SimulatedModel:
     """Stands for ``classifier.serving.ServedModel``: what an image costs and comes to is in the schedule."""
 
-    def __init__(self, world: World, process: Process, s3: S3Client) -> None:
+    def __init__(self, world: World, process: Process, s3: Any) -> None:
         self._world = world
         self._process = process
         self._slots = Slots(world.scheduler, world.profile.workers)
-        self._loader = _Loader(ModelUri.parse(f"s3://{BUCKET}/{MODEL_PREFIX}"), s3, Path())
+        self._loader = BundleLoader(ModelUri.parse(f"s3://{BUCKET}/{MODEL_PREFIX}"), s3)
         self._checked_at = world.scheduler.now
         self.manifest = self._loader.load().manifest
 

@@ -29,8 +29,8 @@ class Function:
     """One process's application, behind the part of ``classifier.app.handler`` that concerns logs and metrics."""
 
     def __init__(self, world: World, process: Process) -> None:
-        s3 = S3Client(world, process, world.bucket)
-        dynamodb = DynamoDbClient(world, process, world.table)
+        s3: Any = S3Client(world, process, world.bucket)
+        dynamodb: Any = DynamoDbClient(world, process, world.table)
         settings = Settings.from_environment(
             {
                 "MODEL_URI": f"s3://{BUCKET}/{MODEL_PREFIX}",
@@ -49,8 +49,14 @@ class Function:
             executor=SimulatedExecutor(process, IN_FLIGHT),
             budget=_Budget(process),
         )
-        queue = Queue(QUEUE_URL, lambda: SqsClient(world, process, world.queue))
-        self._application = app.Application(settings, lambda: SimulatedModel(world, process, s3), pipeline, queue)
+
+        def sqs() -> Any:
+            return SqsClient(world, process, world.queue)
+
+        def model() -> Any:
+            return SimulatedModel(world, process, s3)
+
+        self._application = app.Application(settings, model, pipeline, Queue(QUEUE_URL, sqs))
         # As at import: before the first event if it can be.
         with suppress(BucketlensError):
             self._application.model()

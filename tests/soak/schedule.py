@@ -24,7 +24,7 @@ QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/bucketlens-queue"
 HARMFUL = ("poison", "bug")
 
 # Every entry is a message's body that holds no image, or none that can be read.
-ODD_BODIES = (
+ODD_BODIES: tuple[str, ...] = (
     "",
     "not JSON",
     "[" * 100_000,

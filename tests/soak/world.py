@@ -197,7 +197,7 @@ def ordering(item: Mapping[str, Any] | None) -> str:
 
 
 def owes_document(item: Mapping[str, Any]) -> bool:
-    return item.get("error_code", {}).get("S") != "image.not_found"
+    return bool(item.get("error_code", {}).get("S") != "image.not_found")
 
 
 def documents(stored: StoredObject) -> list[dict[str, Any]]:
@@ -209,7 +209,7 @@ def agree(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
     label = document["prediction"]["label"] if "prediction" in document else None
     code = document["error"]["code"] if "error" in document else None
     image = document["image"]
-    return (
+    return bool(
         item["image_uri"]["S"] == f"s3://{image['bucket']}/{image['key']}"
         and item["request_id"]["S"] == document["request_id"]
         and item["classified_at"]["S"] == document["classified_at"]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from classifier.bundle import Manifest
 from classifier.imaging import Limits, decode
 from classifier.model import Classified, Model, top_k
+from classifier.processor import Classifier
 
 T = TypeVar("T")
 
@@ -22,24 +23,38 @@ class InTurn(Executor):
         return future
 
 
-class InProcess:
-    """A model behind the interface of :class:`classifier.serving.ServedModel`.
+class Preceded:
+    """A classifier with something before each image.
 
     Args:
         before: called with each file's content first; may raise.
     """
 
-    def __init__(self, model: Model, limits: Limits, before: Callable[[bytes], None]) -> None:
+    def __init__(self, classifier: Classifier, before: Callable[[bytes], None]) -> None:
+        self._classifier = classifier
+        self._before = before
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._classifier.manifest
+
+    def classify(self, data: bytes, top_k: int, time_left: float) -> Classified:
+        self._before(data)
+        return self._classifier.classify(data, top_k, time_left)
+
+
+class InProcess:
+    """A model behind the interface of :class:`classifier.serving.ServedModel`."""
+
+    def __init__(self, model: Model, limits: Limits) -> None:
         self._model = model
         self._limits = limits
-        self._before = before
 
     @property
     def manifest(self) -> Manifest:
         return self._model.manifest
 
     def classify(self, data: bytes, k: int, time_left: float) -> Classified:
-        self._before(data)
         spec = self.manifest.input
         image = decode(data, height=spec.height, width=spec.width, policy=self.manifest.resize, limits=self._limits)
         best = top_k(self._model.predict(image.tensor), self.manifest.labels, k)

@@ -45,7 +45,7 @@ class Recorder:
         return call
 
 
-def once(action: Callable[[], None]) -> Callable[[dict[str, Any]], None]:
+def once(action: Callable[[], object]) -> Callable[[dict[str, Any]], None]:
     """``before`` that acts on the first call alone."""
     remaining = [action]
 

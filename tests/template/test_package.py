@@ -18,7 +18,7 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 
 from tests.template.document import ROOT
 
-pytestmark = pytest.mark.sam
+pytestmark = [pytest.mark.sam, pytest.mark.slow]
 
 MEGABYTE = 1_000_000
 # What the C and C++ libraries of Amazon Linux 2023, on which Lambda's python3.13 runs, define at most.

@@ -25,7 +25,7 @@ def pinned(path: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["functions/requirements.txt", "local/sam/runtime.txt"])
+@pytest.mark.parametrize("name", ["functions/requirements.txt", ".ci/lambda-image/runtime.txt"])
 def test_versions_are_those_of_the_tests(name: str) -> None:
     tested = pinned(ROOT / "requirements" / "dev.txt")
     shipped = pinned(ROOT / name)
@@ -41,7 +41,12 @@ def test_the_package_is_a_closed_list() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["functions/requirements.txt", "local/sam/runtime.txt", "requirements/sam.txt", "requirements/checkov.txt"],
+    [
+        "functions/requirements.txt",
+        ".ci/lambda-image/runtime.txt",
+        "requirements/sam.txt",
+        "requirements/checkov.txt",
+    ],
 )
 def test_everything_is_pinned_by_hash(name: str) -> None:
     text = (ROOT / name).read_text()

@@ -33,6 +33,7 @@ def test_no_circular_dependency(template: Template) -> None:
     assert len(list(TopologicalSorter(graph).static_order())) == len(resources)
 
 
+@pytest.mark.slow
 def test_cfn_lint_has_nothing_to_say() -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("cfn-lint")), str(TEMPLATE)],
@@ -44,6 +45,7 @@ def test_cfn_lint_has_nothing_to_say() -> None:
 
 
 @pytest.mark.sam
+@pytest.mark.slow
 def test_sam_validate(sam: Path, sam_environment: Mapping[str, str]) -> None:
     done = subprocess.run(
         [str(sam), "validate", "--lint", "--template", str(TEMPLATE)],

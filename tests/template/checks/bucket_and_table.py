@@ -90,7 +90,8 @@ def check_data_outlives_the_stack_and_a_failed_deployment_leaves_nothing(templat
 def check_the_table_is_created_last(template: Template) -> None:
     """Under deletion protection a rollback could not delete it, and its name would block the next deployment."""
     resources = template.cloudformation["Resources"]
-    first, waiting = set(), {"Table"}
+    first: set[str] = set()
+    waiting = {"Table"}
     while waiting:
         name = waiting.pop()
         new = (references(resources[name]) & resources.keys()) - first

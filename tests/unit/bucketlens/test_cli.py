@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 import typer
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+from typer.core import TyperGroup
+from typer.testing import CliRunner
 
 from bucketlens.cli.main import app, explain
+from bucketlens.cli.main import run as run_to_exit
 from tests.conftest import ROOT
 
 CONTRACT = {
@@ -30,29 +36,18 @@ CONTRACT = {
     "local env",
     "results get",
     "results find",
+    "reconcile",
+    "dlq list",
+    "dlq redrive",
+    "dlq purge",
 }
 
 
-def commands() -> dict[str, str]:
+def commands(group: Any = typer.main.get_command(app), words: str = "") -> dict[str, str]:  # noqa: B008 - read once
     """Every command's help text, by its words."""
-    group = typer.main.get_command(app)
-    found = {}
-    for name, sub in group.commands.items():  # type: ignore[attr-defined]
-        for command_name, command in sub.commands.items():
-            found[f"{name} {command_name}"] = command.help or ""
-    return found
-
-
-def run(*words: str, home: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).parent / "bucketlens"), *words],
-        env={"PATH": os.defpath, "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", **(environment or {})},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    if not isinstance(group, TyperGroup):
+        return {words.strip(): group.help or ""}
+    return {w: t for name, sub in group.commands.items() for w, t in commands(sub, f"{words} {name}").items()}
 
 
 def test_the_commands_are_the_contracts() -> None:
@@ -60,10 +55,10 @@ def test_the_commands_are_the_contracts() -> None:
 
 
 @pytest.mark.parametrize(("words", "text"), commands().items(), ids=lambda value: value if len(value) < 30 else "")
-def test_every_command_explains_itself_with_an_example(words: str, text: str, tmp_path: Path) -> None:
+def test_every_command_explains_itself_with_an_example(words: str, text: str) -> None:
     assert f"Example: bucketlens {words}" in text or 'Example: eval "$(bucketlens' in text
-    shown = run(*words.split(), "--help", home=tmp_path)
-    assert shown.returncode == 0
+    shown = CliRunner().invoke(app, [*words.split(), "--help"])
+    assert shown.exit_code == 0
     assert "Example:" in shown.stdout
 
 
@@ -72,7 +67,7 @@ def test_every_command_explains_itself_with_an_example(words: str, text: str, tm
     [
         ("results find", {}, "no AWS region"),
         ("results find", {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}, "no AWS credentials"),
-        ("results find --rejected --label x", {}, "leave --label"),
+        ("results find --rejected --label x", {}, "cannot be combined with --label"),
         ("local env --port 1", {}, "bucketlens local up"),
         ("model inspect-nothing", {}, None),
         ("model import --tflite missing.tflite --labels x --out y", {}, "missing.tflite"),
@@ -91,18 +86,30 @@ def test_every_command_explains_itself_with_an_example(words: str, text: str, tm
     ],
 )
 def test_a_failure_is_one_line_and_not_exit_code_0(
-    words: str, environment: dict[str, str], message: str | None, tmp_path: Path
+    words: str,
+    environment: dict[str, str],
+    message: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(ROOT)
+    # The default session keeps the credentials it was made with.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(sys, "argv", ["bucketlens", *words.split()])
     before = set(ROOT.iterdir())
-    done = run(*words.split(), home=tmp_path, environment=environment)
-    assert done.returncode != 0
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as raised:
+        run_to_exit(app)
+    shown = capsys.readouterr()
+    assert raised.value.code != 0
+    assert shown.out == ""
     if message is not None:
-        assert message in done.stderr
-        assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == done.stderr.splitlines()[
-            -1:
-        ]
+        assert message in shown.err
+        assert [line for line in shown.err.splitlines() if line.startswith("error: ")] == shown.err.splitlines()[-1:]
     assert set(ROOT.iterdir()) == before, "something was left half-written"
 
 
@@ -112,3 +119,50 @@ def test_errors_of_the_sdk_say_what_to_do() -> None:
     assert "bucketlens local up" in explain(EndpointConnectionError(endpoint_url="http://127.0.0.1:1"))
     refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, "GetItem")
     assert explain(refused) == "AWS refuses GetItem: AccessDenied: not allowed"
+
+
+@pytest.mark.parametrize("module", ["moto.server", "tensorflow"])
+def test_a_missing_extra_is_one_line_with_what_to_do(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bucketlens"])
+    command = typer.Typer(pretty_exceptions_enable=False)
+
+    @command.command()
+    def needs_more() -> None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    with pytest.raises(SystemExit) as raised:
+        run_to_exit(command)
+    assert raised.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {module} is not installed; ")
+    # The name is not ours on any package index: whoever owns it there would be installed.
+    assert not re.search(r"pip install '?bucketlens", message)
+
+
+def test_a_missing_module_of_ours_is_a_defect_and_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bucketlens"])
+    command = typer.Typer(pretty_exceptions_enable=False)
+
+    @command.command()
+    def broken() -> None:
+        raise ModuleNotFoundError("No module named 'model_build.gone'", name="model_build.gone")
+
+    with pytest.raises(ModuleNotFoundError):
+        run_to_exit(command)
+
+
+def test_the_command_reference_is_not_stale() -> None:
+    made = subprocess.run([sys.executable, ROOT / "docs" / "commands.py"], capture_output=True, text=True, check=True)
+    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == made.stdout, "run `make docs`"
+
+
+@pytest.mark.parametrize("folder", ["bucketlens", "functions", "model_build", "docs"])
+def test_nobody_is_told_to_install_a_name_that_is_not_ours(folder: str) -> None:
+    told = [
+        path
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".md") and re.search(r"pip install '?bucketlens", path.read_text(encoding="utf-8"))
+    ]
+    assert told == []

@@ -45,6 +45,8 @@ def test_a_manifest_is_read_back_as_it_was_written() -> None:
     "change",
     [
         {"labels": []},
+        {"labels": ["cat", " "]},
+        {"labels": ["cat", "ü" * 1025]},
         {"version": "latest"},
         {"files": {}},
         {

@@ -60,6 +60,10 @@ def outcomes(of: Batch, *statuses: Status, retry_in: int = 0) -> list[Outcome]:
     ]
 
 
+def fed_by(client: Any) -> Queue:
+    return Queue(URL, lambda: client)
+
+
 def never() -> Any:
     raise AssertionError("the client is made only when it is needed")
 
@@ -67,7 +71,7 @@ def never() -> Any:
 def test_deferred_messages_are_sent_again_and_failed_ones_stay() -> None:
     made, sqs = batch("a", "b", "c", "d"), Sqs()
     ended = outcomes(made, Status.DEFERRED, Status.FAILED, Status.CLASSIFIED, Status.DUPLICATE, retry_in=7)
-    assert Messages(made, Queue(URL, lambda: sqs)).failures(ended) == {"b"}
+    assert Messages(made, fed_by(sqs)).failures(ended) == {"b"}
     assert sqs.sent == [("body a", 7)]
     assert sqs.deleted == []
 
@@ -93,12 +97,12 @@ def test_without_a_queue_deferred_messages_fail() -> None:
 @pytest.mark.parametrize("sqs", [Sqs(silent=True), Sqs(refused=("body a",))])
 def test_what_sqs_does_not_take_fails(sqs: Sqs) -> None:
     made = batch("a")
-    assert Messages(made, Queue(URL, lambda: sqs)).failures(outcomes(made, Status.DEFERRED)) == {"a"}
+    assert Messages(made, fed_by(sqs)).failures(outcomes(made, Status.DEFERRED)) == {"a"}
 
 
 def test_a_message_is_settled_once_and_only_when_all_of_its_images_are_told() -> None:
     made, sqs = batch("a", "b", "b", "c", "d"), Sqs()
-    messages = Messages(made, Queue(URL, lambda: sqs))
+    messages = Messages(made, fed_by(sqs))
     ended = outcomes(made, Status.CLASSIFIED, Status.CLASSIFIED, Status.REJECTED, Status.DEFERRED, Status.FAILED)
     messages.settle(ended[:2])
     assert (sqs.deleted, sqs.sent) == (["handle a"], [])
@@ -110,14 +114,14 @@ def test_a_message_is_settled_once_and_only_when_all_of_its_images_are_told() ->
 
 def test_a_deferred_message_that_could_not_be_sent_is_not_deleted() -> None:
     made, sqs = batch("a"), Sqs(refused=("body a",))
-    Messages(made, Queue(URL, lambda: sqs)).settle(outcomes(made, Status.DEFERRED))
+    Messages(made, fed_by(sqs)).settle(outcomes(made, Status.DEFERRED))
     assert sqs.deleted == []
 
 
 def test_unreadable_messages_fail_and_one_without_an_id_is_neither_sent_nor_deleted() -> None:
     made, sqs = batch("", "a"), Sqs()
     made.unreadable["x"] = "not JSON"
-    messages = Messages(made, Queue(URL, lambda: sqs))
+    messages = Messages(made, fed_by(sqs))
     ended = outcomes(made, Status.DEFERRED, Status.DEFERRED)
     assert messages.failures(ended) == {"", "x"}
     assert [body for body, _ in sqs.sent] == ["body a"]
@@ -129,7 +133,7 @@ def test_unreadable_messages_fail_and_one_without_an_id_is_neither_sent_nor_dele
 def test_requests_stay_within_the_limits_of_sqs(size: int, most: int) -> None:
     ids = [f"m{number:02}" for number in range(25)]
     made, sqs = batch(*ids, body="{}" + "ä" * (size // 2 - 2)), Sqs()
-    messages = Messages(made, Queue(URL, lambda: sqs))
+    messages = Messages(made, fed_by(sqs))
     assert messages.failures(outcomes(made, *[Status.DEFERRED] * 25)) == set()
     assert len(sqs.sent) == 25
     for entries in sqs.requests:

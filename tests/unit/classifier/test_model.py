@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,15 +44,6 @@ def test_kinds_agree_with_each_other() -> None:
     predicted = [Model.load(model_bytes(name), manifest_for(name)).predict(tensor("red")) for name in MODELS]
     for other in predicted[1:]:
         assert np.abs(other - predicted[0]).max() < 0.02
-
-
-def test_one_model_serves_many_threads() -> None:
-    model = Model.load(model_bytes("uint8_quantized"), manifest_for(), interpreters=3)
-    tensors = {colour: tensor(colour) for colour in COLOURS}
-    expected = {colour: model.predict(tensors[colour]).tolist() for colour in COLOURS}
-    with ThreadPoolExecutor(8) as pool:
-        for colour, predicted in pool.map(lambda c: (c, model.predict(tensors[c]).tolist()), [*COLOURS] * 30):
-            assert predicted == expected[colour]
 
 
 @pytest.mark.parametrize(
@@ -165,3 +155,15 @@ def test_the_hosted_imagenet_models_load(real_data: Path) -> None:
     quantized = inspect((real_data / "models" / "mobilenet_v2_1.0_224_quant.tflite").read_bytes())
     assert (quantized.height, quantized.width, quantized.input_dtype, quantized.outputs) == (224, 224, "uint8", 1001)
     assert quantized.input_quantization == Quantization(0.0078125, 128)
+
+
+@pytest.mark.parametrize("logits", [[np.nan, 0.0], [np.inf, 0.0], [np.inf, np.inf]])
+def test_what_is_no_number_does_not_pass_for_a_probability(logits: list[float]) -> None:
+    stored = np.array(logits, np.float32)
+    assert not np.isfinite(probabilities(stored, OutputSpec("logits", "float32"))).all()
+
+
+def test_a_model_that_returns_nan_is_refused() -> None:
+    everything_infinite = manifest_for("float32_logits", scaling=Scaling((1e38,) * 3, (1e-38,) * 3))
+    with pytest.raises(ModelIncompatibleError, match="returns NaN"), np.errstate(over="ignore"):
+        Model.load(model_bytes("float32_logits"), everything_infinite)

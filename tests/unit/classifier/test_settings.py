@@ -23,6 +23,8 @@ def test_defaults_are_the_contracts() -> None:
     assert settings.output_mode is OutputMode.IMAGE
     assert (settings.endpoint_url, settings.queue_url) == (None, None)
     assert settings.workers == 1
+    assert settings.memory_bytes == 1769 * 2**20
+    assert settings.bytes_in_flight == 1769 * 2**20 // 16
 
 
 def test_everything_can_be_set_and_empty_counts_as_not_set() -> None:
@@ -48,6 +50,7 @@ def test_everything_can_be_set_and_empty_counts_as_not_set() -> None:
     assert (settings.output_mode, settings.golden_test, settings.log_level) == (OutputMode.JSONL, True, "INFO")
     assert settings.endpoint_url is None
     assert settings.workers == 2
+    assert settings.bytes_in_flight == 800
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,8 @@ def test_everything_can_be_set_and_empty_counts_as_not_set() -> None:
         ({"REVIEW_THRESHOLD": "nan"}, "not a number between 0 and 1"),
         ({"OUTPUT_MODE": "csv"}, "none of image, jsonl"),
         ({"GOLDEN_TEST": "yes"}, "none of true, false"),
+        ({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "64"}, "the least is 128"),
+        ({"MODEL_URI": "s3://photos/models/20261120T101500-5d313724/"}, "which is not a version"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL is 'LOUD'"),
     ],
 )

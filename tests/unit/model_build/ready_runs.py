@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build import runs
 from model_build.conversion.convert import Conversion, convert
 from model_build.conversion.quantization import QUANTIZATIONS
-from model_build.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, scan
-from model_build.data.split import Split
+from model_build.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, Split, scan
 from model_build.files import json_bytes
-from model_build.runs import Run, RunRecord
 from model_build.training.config import TrainingConfig
+from model_build.training.run import SPLIT_NAME, Run, RunRecord
 from tests.support.bundles import LABELS, model_bytes
 from tests.unit.model_build.photos import write_photos
 
@@ -65,7 +63,7 @@ def ready_run(folder: Path, data: Path, labels: tuple[str, ...] = LABELS) -> Run
         libraries={},
     )
     folder.mkdir(parents=True)
-    documents = {**Run(folder, TrainingConfig(), record).to_files(), runs.SPLIT_NAME: split.to_document()}
+    documents = {**Run(folder, TrainingConfig(), record).to_files(), SPLIT_NAME: split.to_document()}
     for name, document in documents.items():
         (folder / name).write_bytes(json_bytes(document))
     return Run.open(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_build.caches import cache_folder
+from model_build.files import cache_folder
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the XDG specification is Linux's")

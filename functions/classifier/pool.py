@@ -1,0 +1,319 @@
+"""Worker processes that classify for the function, and what becomes of an image when one of them dies of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import queue
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier import seed
+from classifier.bundle import Manifest
+from classifier.errors import (
+    BucketlensError,
+    CorruptImage,
+    ImageRejected,
+    ImageTooCostly,
+    ModelIncompatibleError,
+    ModelUnavailable,
+    OutOfTime,
+)
+from classifier.imaging import Limits, sniff
+from classifier.model import Classified, Prediction
+from classifier.worker import IMAGE, MODEL
+
+CPU_SECONDS = 10.0
+"""Processor time that decoding one image may take; the largest legal pictures of real cameras take 1 to 2 s."""
+
+_LOAD_SECONDS = 60.0
+_REJECTIONS: dict[str, type[BucketlensError]] = {kind.code: kind for kind in ImageRejected.__subclasses__()}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one image may cost before it is refused.
+
+    Attributes:
+        limits: bytes and pixels.
+        memory: bytes that its decoding may take.
+        cpu_seconds: of decoding.
+        wall_seconds: of decoding and of prediction each, for what hangs without using the CPU.
+    """
+
+    limits: Limits
+    memory: int
+    cpu_seconds: float
+    wall_seconds: float
+
+
+class ModelFile:
+    """A ``model.tflite`` in memory, which every worker maps and none can change."""
+
+    def __init__(self, content: bytes) -> None:
+        self.size_bytes = len(content)
+        self.descriptor = os.memfd_create("model.tflite", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        with os.fdopen(self.descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class WorkerDied(Exception):
+    """A worker ended before it had answered. ``decoded``: it was the model that ran, no longer the decoder."""
+
+    def __init__(self, status: int, decoded: bool) -> None:
+        self.signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        self.decoded = decoded
+        how = signal.Signals(self.signal).name if self.signal else f"exit status {os.waitstatus_to_exitcode(status)}"
+        super().__init__(how)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a worker says of an image; ``best`` are label indices and confidences, best first."""
+
+    format: str
+    width: int
+    height: int
+    best: list[tuple[int, float]]
+    timing_ms: dict[str, float]
+
+
+class _Worker:
+    """One worker process with the model loaded; serves one thread at a time.
+
+    Raises:
+        ModelIncompatibleError: the interpreter refuses the model, or dies or hangs while it loads it.
+        ModelUnavailable: no process could be started.
+    """
+
+    def __init__(self, parent: seed.Seed, model: ModelFile, manifest: Manifest) -> None:
+        self.usable = True
+        self._seed = parent
+        self._connection, theirs = socket.socketpair()
+        self._answers = self._connection.makefile("rb")
+        with theirs:
+            self._pid = self._seed.fork(theirs)
+        document = manifest.to_bytes()
+        try:
+            self._connection.settimeout(_LOAD_SECONDS)
+            socket.send_fds(self._connection, [MODEL.pack(len(document))], [model.descriptor])
+            self._connection.sendall(document)
+            loaded = self._read(decoded=False)
+        except TimeoutError:
+            self.close()
+            raise ModelIncompatibleError(
+                f"the interpreter did not load the model within {_LOAD_SECONDS:.0f} s"
+            ) from None
+        except WorkerDied as error:
+            raise ModelIncompatibleError(f"the interpreter ends with {error} when it loads the model") from error
+        if "code" in loaded:
+            self.close()
+            raise ModelIncompatibleError(loaded["message"])
+        self.private_bytes = int(loaded["private"])
+
+    def __del__(self) -> None:
+        self._answers.close()
+        self._connection.close()
+
+    def close(self) -> int:
+        """End the process; how it ended, as :func:`os.waitpid` says it."""
+        self.usable = False
+        self._answers.close()
+        self._connection.close()
+        try:
+            return self._seed.end(self._pid)
+        except ModelUnavailable:  # the seed is gone, and nobody else learns how its workers end
+            return 0
+
+    def classify(self, data: bytes, bounds: Bounds, top_k: int, deadline: float) -> _Answer:
+        """Decode and classify one image before ``deadline``, by the monotonic clock.
+
+        Raises:
+            ImageRejected, ModelIncompatibleError: as the worker found.
+            ImageTooCostly: the wall-clock bound was reached while it was decoded.
+            ModelUnavailable: the same while the model ran.
+            OutOfTime: the deadline came first.
+            WorkerDied
+        """
+        decoded, expires = False, deadline
+        try:
+            expires = self._set_timeout(bounds, deadline)
+            header = IMAGE.pack(len(data), bounds.memory, bounds.limits.max_pixels, bounds.cpu_seconds, top_k)
+            sent = self._connection.sendmsg([header, data])
+            self._connection.sendall(memoryview(data)[max(0, sent - len(header)) :])
+            facts = self._read(decoded=False)
+            if "code" not in facts:
+                decoded = True
+                expires = self._set_timeout(bounds, deadline)
+                facts |= self._read(decoded=True)
+        except TimeoutError:
+            self.close()
+            if expires >= deadline:
+                raise OutOfTime("the invocation's time was up before the image was done") from None
+            if decoded:
+                raise ModelUnavailable(f"the model did not answer within {bounds.wall_seconds:.0f} s") from None
+            raise ImageTooCostly(f"{_what(data)} took over {bounds.wall_seconds:.0f} s to decode") from None
+        except ConnectionError:
+            raise WorkerDied(self.close(), decoded) from None
+        if facts["last"]:
+            self.close()
+        if "code" in facts:
+            raise _REJECTIONS.get(facts["code"], ModelIncompatibleError)(facts["message"])
+        return _Answer(
+            format=facts["format"],
+            width=facts["width"],
+            height=facts["height"],
+            best=[(index, confidence) for index, confidence in facts["top"]],
+            timing_ms={"decode": facts["decode"], "predict": facts["predict"]},
+        )
+
+    def _set_timeout(self, bounds: Bounds, deadline: float) -> float:
+        now = time.monotonic()
+        expires = min(deadline, now + bounds.wall_seconds)
+        if expires <= now:
+            raise TimeoutError
+        self._connection.settimeout(expires - now)
+        return expires
+
+    def _read(self, *, decoded: bool) -> dict[str, Any]:
+        line = self._answers.readline()
+        try:
+            answer = json.loads(line)
+        except ValueError:  # cut off where it ended, or overwritten by what made it end
+            raise WorkerDied(self.close(), decoded) from None
+        return dict(answer)
+
+
+class WorkerPool:
+    """Worker processes of one model.
+
+    Args:
+        content: the verified ``model.tflite``.
+        workers: how many images are decoded and classified at the same time.
+        plan_memory: bytes that one image may take, from what the model and each worker with it take.
+        cpu_seconds: of decoding one image.
+        wall_seconds: of decoding and of prediction each, for what hangs without using the CPU.
+        running_seed: the process to fork workers from.
+
+    Raises:
+        ModelIncompatibleError: the interpreter refuses the model, or dies or hangs while it loads it.
+        ConfigError: from ``plan_memory``, there is not enough.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        content: bytes,
+        *,
+        workers: int,
+        limits: Limits,
+        cpu_seconds: float = CPU_SECONDS,
+        wall_seconds: float,
+        plan_memory: Callable[[int, int], int],
+        running_seed: Callable[[], seed.Seed] = seed.running,
+    ) -> None:
+        self.manifest = manifest
+        self._running_seed = running_seed
+        self._model = ModelFile(content)
+        first = _Worker(running_seed(), self._model, manifest)
+        memory = plan_memory(self._model.size_bytes, first.private_bytes)
+        self.bounds = Bounds(limits, memory, cpu_seconds, wall_seconds)
+        self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._slots.put(first)
+        for _ in range(workers - 1):
+            self._slots.put(_Worker(running_seed(), self._model, manifest))
+
+    def classify(self, data: bytes, top_k: int, time_left: float) -> Classified:
+        """Decode and classify one image.
+
+        Args:
+            data: the file.
+            top_k: how many labels to name.
+            time_left: seconds that the invocation still has for it.
+
+        Raises:
+            ImageRejected: one of its leaves; the image cannot be classified, now or ever.
+            OutOfTime: ``time_left`` ran out before the image's own bounds did; nothing speaks against the image.
+            ModelUnavailable: the model died or hung on it, or no worker could be started.
+            ModelIncompatibleError: the interpreter fails on this model.
+        """
+        answer = self._classify(data, self.bounds, top_k, time.monotonic() + time_left)
+        labels = self.manifest.labels
+        top = tuple(Prediction(labels[index], confidence) for index, confidence in answer.best)
+        return Classified(answer.format, answer.width, answer.height, top, answer.timing_ms)
+
+    def probabilities(self, data: bytes) -> NDArray[np.float32]:
+        """Calibrated probabilities of one image in label order: float32, (labels,). Raises as :meth:`classify`."""
+        bounds = replace(self.bounds, limits=Limits())
+        answer = self._classify(data, bounds, len(self.manifest.labels), time.monotonic() + bounds.wall_seconds)
+        return np.array([confidence for _, confidence in sorted(answer.best)], np.float32)
+
+    def close(self) -> None:
+        """End the workers that are not at work; those that are end when they are done."""
+        while True:
+            try:
+                worker = self._slots.get_nowait()
+            except queue.Empty:
+                return
+            if worker is not None:
+                worker.close()
+
+    def _classify(self, data: bytes, bounds: Bounds, top_k: int, deadline: float) -> _Answer:
+        try:
+            return self._attempt(data, bounds, top_k, deadline)
+        except WorkerDied as error:
+            # An image is to blame for the processor time it uses. But what crashes a worker may be the damage that an
+            # earlier image did to its memory, and what kills it the system: a new worker tells.
+            if error.signal == signal.SIGPROF:
+                raise _blame(error, data, bounds) from error
+        try:
+            return self._attempt(data, bounds, top_k, deadline)
+        except WorkerDied as error:
+            raise _blame(error, data, bounds) from error
+
+    def _attempt(self, data: bytes, bounds: Bounds, top_k: int, deadline: float) -> _Answer:
+        try:
+            worker = self._slots.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise OutOfTime("the invocation's time was up before a worker was free for the image") from None
+        try:
+            if worker is None:
+                worker = self._replacement()
+            return worker.classify(data, bounds, top_k, deadline)
+        finally:
+            self._slots.put(worker if worker is not None and worker.usable else None)
+
+    def _replacement(self) -> _Worker:
+        try:
+            return _Worker(self._running_seed(), self._model, self.manifest)
+        except ModelIncompatibleError as error:  # it was loaded before
+            raise ModelUnavailable(f"a worker that had ended could not be replaced: {error}") from error
+
+
+def _blame(error: WorkerDied, data: bytes, bounds: Bounds) -> BucketlensError:
+    if error.decoded:
+        return ModelUnavailable(f"the interpreter ended with {error} while it ran the model on this image")
+    if error.signal == signal.SIGPROF:
+        return ImageTooCostly(
+            f"{_what(data)} took over {bounds.cpu_seconds:.0f} s of processor time to decode; save it with fewer pixels"
+            " or without interlacing"
+        )
+    if error.signal == signal.SIGKILL:
+        return ImageTooCostly(f"{_what(data)} was decoded twice when the system ended the process, out of memory")
+    return CorruptImage(f"{_what(data)} crashes the decoder ({error})")
+
+
+def _what(data: bytes) -> str:
+    return f"the {sniff(data)} file"

@@ -1,0 +1,352 @@
+"""All rules: about classes and splits, about copies, about single files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from model_build.data.dataset import TEST, TRAIN, VALIDATION
+from model_build.inspection.duplicates import Group
+from model_build.inspection.evidence import (
+    FIX,
+    NOTE,
+    STOP,
+    Evidence,
+    Issue,
+    IssueSeverity,
+    classes_have,
+    files_of,
+    graded,
+    have,
+    listed,
+    photos_of,
+    pictures_of,
+)
+from model_build.inspection.facts import UNSPLIT
+
+_FEWEST_TO_SPLIT = 3  # one photo each to train, validate and test
+_FEW_TRAINING = 20
+_FEW_TEST = 10
+_SMALL_TEST = 200  # the 95 % interval of an accuracy of 0.85 is 10 points wide (Wilson 1927)
+_UNEVEN, _VERY_UNEVEN = 3.0, 10.0  # the second is the ClassImbalance rule's default in the SageMaker debugger
+_SHIFT = 0.1
+_LEAK_STOP_SHARE = 0.01  # a point of accuracy that is not there
+_TINY = 32
+_WIDE_SHARE = 0.1
+_ENOUGH_TO_JUDGE = 10
+_SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
+    "PNG": {".png"},
+    "GIF": {".gif"},
+    "BMP": {".bmp", ".dib"},
+    "WEBP": {".webp"},
+    "TIFF": {".tif", ".tiff"},
+    "AVIF": {".avif"},
+}
+_PICTURE_SUFFIXES = frozenset().union(*_SUFFIXES.values())
+
+
+def classes(evidence: Evidence) -> Iterator[Issue]:
+    """Fewer than two classes, or a class that cannot be trained."""
+    summary = evidence.summary
+    with_photos = [label for label in evidence.labels if sum(summary.counts[label].values())]
+    if len(with_photos) < 2:
+        yield Issue(
+            STOP,
+            "classes.one",
+            f"Only the class {with_photos[0]!r} has readable photos",
+            "A classifier chooses between classes; with one there is nothing to choose.",
+            "Add a folder with photos for every other class.",
+        )
+    fewest = 1 if evidence.is_split else _FEWEST_TO_SPLIT
+    starved = [label for label in evidence.labels if summary.training(label) < fewest]
+    if starved:
+        yield Issue(
+            STOP,
+            "classes.untrainable",
+            f"{classes_have(starved)} no training photos"
+            if fewest == 1
+            else f"{classes_have(starved)} under {fewest} photos",
+            "What is not trained on is never predicted: all its photos count as mistakes.",
+            f"Add training photos to, or remove the folders of: {listed(starved)}.",
+        )
+    few = [label for label in evidence.labels if fewest <= summary.training(label) < _FEW_TRAINING]
+    if few:
+        yield Issue(
+            FIX,
+            "classes.few_photos",
+            f"{classes_have(few)} fewer than {_FEW_TRAINING} training photos",
+            "So few photos are learnt by heart; what the model makes of new ones is luck.",
+            f"Add photos to: {listed(f'{label} ({summary.training(label)})' for label in few)}.",
+        )
+
+
+def balance(evidence: Evidence) -> Iterator[Issue]:
+    found = evidence.summary.balance
+    if found.ratio >= _UNEVEN:
+        yield Issue(
+            FIX if found.ratio >= _VERY_UNEVEN else NOTE,
+            "classes.imbalance",
+            f"{found.largest[0]!r} has {found.ratio:.1f} times the photos of {found.smallest[0]!r}"
+            f" ({found.largest[1]:,} to {found.smallest[1]:,})",
+            f"The model leans towards large classes (evenness {found.evenness:.2f} of 1); overall accuracy hides it.",
+            "Add photos to the small classes, train with class weights, and judge by recall of each class.",
+        )
+
+
+def splits(evidence: Evidence) -> Iterator[Issue]:
+    summary = evidence.summary
+    if not evidence.is_split:
+        yield Issue(
+            NOTE,
+            "splits.none",
+            "The photos are not split into train, validation and test",
+            "Training cuts the splits itself, by class and by a fixed seed.",
+            "Nothing; make folders of your own where photos belong together, such as several of one object.",
+        )
+        return
+    for name in (VALIDATION, TEST):
+        if name not in summary.splits:
+            yield Issue(
+                NOTE,
+                f"splits.no_{name}",
+                f"There is no {name} folder",
+                "Training cuts these photos from the training photos.",
+                f"Nothing, or set photos aside in a folder {name!r}.",
+            )
+    for name in summary.splits:
+        thin = [label for label in evidence.labels if summary.counts[label][name] < _FEW_TEST]
+        if name == TEST and thin:
+            yield Issue(
+                NOTE,
+                "splits.thin_test",
+                f"{classes_have(thin)} fewer than {_FEW_TEST} test photos",
+                "One photo more or less right changes the recall of such a class by 10 points.",
+                f"Add test photos to: {listed(thin)}.",
+            )
+        if name == TEST and summary.total(name) < _SMALL_TEST:
+            yield Issue(
+                NOTE,
+                "splits.small_test",
+                f"The test split has {photos_of(summary.total(name))}",
+                "Its accuracy is known to 5 points either way at best.",
+                f"{_SMALL_TEST} or more tell models apart.",
+            )
+        shift = _shift(evidence, name)
+        if shift > _SHIFT:
+            yield Issue(
+                NOTE,
+                "splits.shift",
+                f"The {name} split has other class shares than the training photos ({shift:.0%} would have to move)",
+                "Overall accuracy then weighs the classes differently from training.",
+                "Nothing if that is how photos come in service; else move photos between the splits.",
+            )
+
+
+def _shift(evidence: Evidence, split: str) -> float:
+    """Total variation distance between the class shares of a split and of the training photos."""
+    summary = evidence.summary
+    if TRAIN not in summary.splits or split == TRAIN:
+        return 0.0
+    here, there = summary.total(split), summary.total(TRAIN)
+    return sum(abs(one[split] / here - one[TRAIN] / there) for one in summary.counts.values()) / 2
+
+
+def leaks(evidence: Evidence) -> Iterator[Issue]:
+    measured = sum(evidence.summary.total(split) for split in evidence.summary.splits if split != TRAIN)
+    told: set[str] = set()
+    for kind, what, groups in _by_kind(evidence.leaks):
+        # An exact copy may belong to a group of near ones as well.
+        leaked = [photo.name for group in groups for photo in group.leaked if photo.name not in told]
+        if not leaked:
+            continue
+        told.update(leaked)
+        share = len(leaked) / max(1, measured)
+        exact = kind == "exact"
+        yield Issue(
+            STOP if exact and share > _LEAK_STOP_SHARE else FIX,
+            f"leak.{kind}",
+            f"{len(leaked):,} of {photos_of(measured)} that validate or test {have(len(leaked))} {what} copies in"
+            " another split",
+            "The model has seen them before it is measured on them: its accuracy would look better than it is"
+            f" (by {share:.1%} of the photos at most).",
+            "Delete them from validation and test, keep those of the training folder."
+            if exact
+            else "Look at the pairs below; delete from validation and test what shows the same picture.",
+            tuple(leaked),
+        )
+
+
+def conflicts(evidence: Evidence) -> Iterator[Issue]:
+    for kind, what, groups in _by_kind(evidence.conflicts):
+        names = tuple(photo.name for group in groups for photo in group.photos)
+        pairs = Counter(" / ".join(group.labels) for group in groups).most_common(3)
+        yield Issue(
+            graded(len(names), len(evidence.photos), least=FIX),
+            f"labels.conflict_{kind}",
+            f"{pictures_of(len(groups))} {'lies' if len(groups) == 1 else 'lie'} in several classes as {what} copies",
+            f"At most one label can be right, and the model is taught both: {', '.join(pair for pair, _ in pairs)}.",
+            "Decide for each which class is right and delete the others."
+            if kind == "exact"
+            else "Look at them below: delete the wrong ones, or keep both if they do show different things.",
+            names,
+        )
+
+
+def duplicates(evidence: Evidence) -> Iterator[Issue]:
+    """Copies that neither leak nor conflict, which other rules tell of."""
+    plain = [
+        group
+        for group in (*evidence.duplicates.exact, *evidence.duplicates.near)
+        if not group.leaks and not group.conflicts
+    ]
+    for kind, what, groups in _by_kind(plain):
+        spare = sum(group.spare for group in groups)
+        unsplit = UNSPLIT in evidence.summary.splits
+        yield Issue(
+            graded(spare, len(evidence.photos)),
+            f"duplicates.{kind}",
+            f"{photos_of(spare)} {'is' if spare == 1 else 'are'} {what} {'copy' if spare == 1 else 'copies'} of others"
+            " of the same class",
+            "When the data is split by chance, copies end on both sides and flatter the figures."
+            if unsplit
+            else "They count twice in training or in the figures and teach nothing new.",
+            "Keep one of each group below." if kind == "exact" else "Look at the groups below; keep one of each.",
+            tuple(photo.name for group in groups for photo in group.photos),
+        )
+
+
+def _by_kind(groups: Sequence[Group]) -> Iterator[tuple[str, str, list[Group]]]:
+    for kind, what in (("exact", "exact"), ("near", "nearly identical")):
+        chosen = [group for group in groups if group.kind == kind]
+        if chosen:
+            yield kind, what, chosen
+
+
+def unreadable(evidence: Evidence) -> Iterator[Issue]:
+    broken = [one for one in evidence.unreadable if not _is_foreign(one.photo.name)]
+    foreign = [one for one in evidence.unreadable if _is_foreign(one.photo.name)]
+    if broken:
+        reasons = Counter(one.refused.code for one in broken).most_common()
+        yield Issue(
+            graded(len(broken), evidence.files),
+            "files.unreadable",
+            f"{files_of(len(broken))} cannot be read ({', '.join(f'{n} {code}' for code, n in reasons)})",
+            "Training leaves them out; in service the function would reject them.",
+            "Replace them from the source, or delete them.",
+            tuple(one.photo.name for one in broken),
+        )
+    if foreign:
+        yield Issue(
+            NOTE,
+            "files.foreign",
+            f"{files_of(len(foreign))} in the class folders are no pictures by their names",
+            "They are left out.",
+            "Nothing, or move them elsewhere.",
+            tuple(one.photo.name for one in foreign),
+        )
+
+
+def blank(evidence: Evidence) -> Iterator[Issue]:
+    found = evidence.duplicates.blank
+    if found:
+        yield Issue(
+            graded(len(found), len(evidence.photos)),
+            "photos.blank",
+            f"{photos_of(len(found))} {'is' if len(found) == 1 else 'are'} of one colour all over",
+            "They show nothing that could be learnt; often a failed download or a placeholder.",
+            "Look at them, then delete them.",
+            tuple(photo.name for photo in found),
+        )
+
+
+def shapes(evidence: Evidence) -> Iterator[Issue]:
+    summary, total = evidence.summary, len(evidence.photos)
+    if summary.wide / total > _WIDE_SHARE:
+        yield Issue(
+            NOTE,
+            "sizes.wide",
+            f"{summary.wide / total:.0%} of the photos are more than twice as long as wide, or the other way round",
+            "Stretched to a square, which is the default, what they show is squeezed.",
+            "Train once with --resize pad as well, and compare the validation accuracy.",
+        )
+    tiny = [photo.name for photo in evidence.photos if min(photo.measured.width, photo.measured.height) < _TINY]
+    if tiny:
+        yield Issue(
+            graded(len(tiny), total) if len(tiny) < total else NOTE,
+            "sizes.tiny",
+            f"{photos_of(len(tiny))} {have(len(tiny))} a side under {_TINY} pixels",
+            "Thumbnails and icons by mistake show too little to learn from.",
+            "Replace them by the originals, unless the photos in service are as small.",
+            tuple(tiny),
+        )
+
+
+def shortcuts(evidence: Evidence) -> Iterator[Issue]:
+    """A file format that gives a class away (Geirhos et al., "Shortcut Learning in Deep Neural Networks", 2020)."""
+    if len(evidence.summary.formats) < 2:
+        return
+    by_class = Counter((photo.label, photo.measured.format) for photo in evidence.photos)
+    of_class = Counter(photo.label for photo in evidence.photos)
+    for format_name, everywhere in evidence.summary.formats.items():
+        for label, count in of_class.items():
+            inside, others = by_class[label, format_name], len(evidence.photos) - count
+            if (
+                others
+                and inside >= _ENOUGH_TO_JUDGE
+                and inside / count >= 0.9
+                and (everywhere - inside) / others <= 0.1
+            ):
+                yield Issue(
+                    FIX,
+                    "shortcut.format",
+                    f"{inside / count:.0%} of {label!r} are {format_name}, and {(everywhere - inside) / others:.0%} of"
+                    " all others",
+                    "The class came from another source; the model may learn the traces of its encoder or camera"
+                    " and fail on photos from elsewhere.",
+                    "Mix sources within each class; at the least test with photos of another source.",
+                )
+
+
+def suffixes(evidence: Evidence) -> Iterator[Issue]:
+    wrong = [
+        photo.name
+        for photo in evidence.photos
+        if PurePosixPath(photo.name).suffix.lower() not in _SUFFIXES.get(photo.measured.format, set())
+    ]
+    if wrong:
+        yield Issue(
+            NOTE,
+            "files.suffix",
+            f"{files_of(len(wrong))} {have(len(wrong))} a suffix that does not fit the content",
+            "No harm here: contents decide, in training as in the function. Other programs may stumble.",
+            "Nothing, or rename them.",
+            tuple(wrong),
+        )
+
+
+def _is_foreign(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() not in _PICTURE_SUFFIXES
+
+
+RULES: tuple[Callable[[Evidence], Iterable[Issue]], ...] = (
+    classes,
+    leaks,
+    conflicts,
+    unreadable,
+    blank,
+    duplicates,
+    shortcuts,
+    balance,
+    splits,
+    shapes,
+    suffixes,
+)
+
+
+def find(evidence: Evidence) -> tuple[Issue, ...]:
+    """Apply every rule; findings of one severity come in the order of :data:`RULES`."""
+    found = [finding for rule in RULES for finding in rule(evidence)]
+    order = list(IssueSeverity)
+    return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))

@@ -1,1 +1,0 @@
-"""What findings are drawn by: every rule and every threshold. Each takes the evidence and yields what it found."""

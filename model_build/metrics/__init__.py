@@ -1,0 +1,1 @@
+"""Pure measurement: scores, calibration, review threshold. NumPy only."""

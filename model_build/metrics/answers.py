@@ -1,0 +1,142 @@
+"""Everything a report says of a model's answers to labelled photos, from probabilities and truth alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from model_build.metrics.calibration import Calibration, calibration, scaled
+from model_build.metrics.scores import Scores, score
+
+_TOP = (2, 3, 5)
+_MOST_MISTAKES = 24
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A photo whose label is not the predicted one, by its row; ``confidence`` is of the prediction, as served."""
+
+    row: int
+    truth: str
+    predicted: str
+    confidence: float
+    truth_confidence: float
+
+
+@dataclass(frozen=True)
+class ClassMeasured:
+    """One class of :class:`Measured`; a ratio with nothing to divide by is None."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a manifest says of the answers to the photos of one split.
+
+    No confusion matrix, which grows with the square of the labels. Calibration errors and losses are before and after
+    temperature scaling.
+    """
+
+    accuracy: float
+    interval_95: tuple[float, float]
+    images: int
+    correct: int
+    top_k: dict[str, float] = field(default_factory=dict)
+    ece_before: float | None = None
+    ece: float | None = None
+    nll_before: float | None = None
+    nll: float | None = None
+    classes: dict[str, ClassMeasured] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """``top_k`` maps k to the share of photos with their label among the k best; before and after scaling."""
+
+    scores: Scores
+    top_k: dict[int, float]
+    temperature: float
+    before: Calibration
+    after: Calibration
+    worst: tuple[Mistake, ...]
+
+    def measured(self) -> Measured:
+        scores = self.scores
+        return Measured(
+            accuracy=round(scores.accuracy, 6),
+            interval_95=(round(scores.interval[0], 6), round(scores.interval[1], 6)),
+            images=scores.images,
+            correct=scores.correct,
+            top_k={str(k): round(share, 6) for k, share in self.top_k.items()},
+            ece_before=round(self.before.error, 6),
+            ece=round(self.after.error, 6),
+            nll_before=round(self.before.nll, 6),
+            nll=round(self.after.nll, 6),
+            classes={
+                one.label: ClassMeasured(one.precision, one.recall, one.f1, one.support) for one in scores.classes
+            },
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            **asdict(self.measured()),
+            "labels": list(self.scores.labels),
+            "confusion": [list(row) for row in self.scores.confusion],
+            "temperature": self.temperature,
+            "calibration": {"before": self.before.to_document(), "after": self.after.to_document()},
+        }
+
+
+def judge(unscaled: ArrayLike, truth: NDArray[np.int64], labels: Sequence[str], temperature: float) -> Quality:
+    """Measure answers.
+
+    Args:
+        unscaled: (photos, labels), probabilities at temperature 1.
+        truth: (photos,), the index of each photo's label.
+        temperature: what the function will divide the logits by.
+    """
+    before = np.asarray(unscaled, np.float64)
+    after = scaled(before, temperature)
+    return Quality(
+        scores=score(truth, before.argmax(axis=1), labels),
+        top_k=top_k(before, truth),
+        temperature=temperature,
+        before=calibration(before, truth),
+        after=calibration(after, truth),
+        worst=mistakes(after, truth, labels),
+    )
+
+
+def top_k(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[int, float]:
+    """For every k under the number of labels: with all of them the share says nothing."""
+    if not len(truth):
+        return {}
+    rank = (probabilities > probabilities[np.arange(len(truth)), truth][:, np.newaxis]).sum(axis=1)
+    return {k: float((rank < k).mean()) for k in _TOP if k < probabilities.shape[1]}
+
+
+def mistakes(
+    probabilities: NDArray[np.float64], truth: NDArray[np.int64], labels: Sequence[str]
+) -> tuple[Mistake, ...]:
+    """The wrong answers, surest first, at most two dozen."""
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    order = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:_MOST_MISTAKES]
+    return tuple(
+        Mistake(
+            int(row),
+            labels[truth[row]],
+            labels[predicted[row]],
+            float(probabilities[row, predicted[row]]),
+            float(probabilities[row, truth[row]]),
+        )
+        for row in order
+    )

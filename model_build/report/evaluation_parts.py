@@ -1,0 +1,183 @@
+"""The report's parts on how good the model is: confusion, classes, calibration, mistakes, and the formats measured."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from classifier.bundle import Manifest
+from classifier.errors import ImageRejected
+from classifier.imaging import ResizePolicy, decode
+from model_build.conversion.tournament import LEAST_AGREEMENT, MOST_MOVED, SAME_LATENCY
+from model_build.data.dataset import Photo
+from model_build.evaluation.gate import Evidence
+from model_build.html import quality_charts
+from model_build.html.elements import Html, badge, element, figure, join, picture, table, text
+from model_build.metrics.answers import Mistake, Quality
+from model_build.metrics.scores import Scores
+from model_build.report.training_parts import run_warnings
+from model_build.training.run import Run
+
+_CONFUSIONS = 8
+MISTAKES_STYLE = """
+.mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; padding: 0; }
+.mistakes figure { margin: 0; background: var(--panel); border-radius: .5rem; padding: .6rem; }
+.mistakes img { display: block; margin: 0 auto .4rem; border-radius: .25rem; }
+.mistakes figcaption { color: var(--ink); font-size: .8125rem; line-height: 1.4; overflow-wrap: anywhere; }
+"""
+_SIDE = 144
+_QUALITY = 82
+
+
+@dataclass(frozen=True)
+class RunEvidence:
+    """What the run adds to the manifest: ``quality`` on the test photos, and its worst mistakes as HTML."""
+
+    run: Run
+    quality: Quality
+    mistakes: Html
+
+    def warnings(self) -> list[str]:
+        return run_warnings(self.run)
+
+
+def evaluation_parts(manifest: Manifest, evidence: RunEvidence) -> list[Html]:
+    quality = evidence.quality
+    scores = quality.scores
+    parts = [
+        element(
+            "p",
+            f"{scores.images} test photos, decoded and classified as the function does it; the true accuracy on such"
+            f" photos is between {scores.interval[0]:.1%} and {scores.interval[1]:.1%} with 95 % confidence (Wilson)."
+            + "".join(f" Among the best {k}: {share:.1%}." for k, share in quality.top_k.items()),
+        ),
+        element("h3", "By class"),
+        _classes(scores),
+        element("h3", "Confusion"),
+    ]
+    if len(scores.labels) <= quality_charts.MOST_LABELS:
+        caption = "Rows are what the photo shows, columns what the model says. Mistakes are red."
+        parts.append(figure(quality_charts.confusion(scores), caption))
+    parts.append(_confusions(scores))
+    parts += [element("h3", "Confidence"), *_calibration(manifest, quality)]
+    if quality.worst:
+        told = "The wrong answers that were surest of themselves. A label may be wrong here instead of the model."
+        parts += [element("h3", "Worst mistakes"), element("p", told), evidence.mistakes]
+    else:
+        parts.append(element("p", "There are no mistakes to show: every test photo is classified correctly."))
+    return parts
+
+
+def tournament_parts(measured: Evidence) -> list[Html]:
+    """The table of formats, from the manifest alone."""
+    if not measured.candidates:
+        return []
+    rows: list[tuple[object, ...]] = []
+    for one in measured.candidates:
+        served = one.quantization == measured.quantization
+        name = (
+            join([element("span", one.quantization), Html(" "), badge("this bundle", "good")])
+            if served
+            else one.quantization
+        )
+        if one.failure:
+            rows.append((name, *["-"] * 7, one.failure))
+            continue
+        rows.append(
+            (
+                name,
+                f"{one.validation_accuracy:.1%}",
+                f"{one.agreement:.1%}",
+                f"{one.moved:.4f}",
+                f"{one.accuracy:.1%}",
+                f"{one.latency_ms['median_ms']:.2f}",
+                f"{one.latency_ms['p90_ms']:.2f}",
+                f"{one.size_bytes / 1024:,.0f}",
+                one.reason,
+            )
+        )
+    head = ("format", "validation", "agrees", "moved", "test", "median, ms", "p90, ms", "KB", "why")
+    told = (
+        f"The cheapest format wins that loses at most {measured.tolerance * 100:g} points of float32's validation"
+        f" accuracy, agrees with float32 on at least {LEAST_AGREEMENT:.0%} of the validation photos and moves their"
+        f" probabilities by at most {MOST_MOVED:g} (mean total variation distance; both need no labels and are steadier"
+        " than accuracy on few photos). Cost is latency in the interpreter that serves; within"
+        f" {SAME_LATENCY - 1:.0%} of the fastest, size. The test photos are measured for the reader and decide nothing."
+    )
+    return [element("h2", "Formats measured"), table(head, rows, words=(0, 8)), element("p", told, "small")]
+
+
+def _classes(scores: Scores) -> Html:
+    rows = [
+        (one.label, _share(one.precision), _share(one.recall), _share(one.f1), f"{one.support:,}")
+        for one in scores.classes
+    ]
+    return table(("class", "precision", "recall", "F1", "photos"), rows)
+
+
+def _confusions(scores: Scores) -> Html:
+    """The pairs that are confused most often."""
+    pairs = [
+        (count, scores.labels[row], scores.labels[column], sum(counts))
+        for row, counts in enumerate(scores.confusion)
+        for column, count in enumerate(counts)
+        if row != column and count
+    ]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    if not pairs:
+        return Html("")
+    rows = [(truth, said, f"{count} of {total}") for count, truth, said, total in pairs[:_CONFUSIONS]]
+    return table(("is", "taken for", "photos"), rows, words=(0, 1))
+
+
+def _calibration(manifest: Manifest, quality: Quality) -> list[Html]:
+    before, after = quality.before, quality.after
+    told = (
+        f"Expected calibration error {before.error:.3f} before and {after.error:.3f} after temperature scaling"
+        f" (temperature {quality.temperature:.3g}, fitted on the validation photos by the likelihood of their"
+        " labels; 15 bins of equal width; Guo et al., 2017). Blue is the share that was right, by confidence; on the"
+        " dotted line they are equal; red is what was claimed and not kept, violet what came true beyond the"
+        " claim. A pale bar rests on few photos."
+    )
+    pair = join(
+        [
+            figure(quality_charts.reliability(before, "Reliability before temperature scaling"), "Before scaling"),
+            figure(
+                quality_charts.reliability(
+                    after, "Reliability after temperature scaling", threshold=manifest.review_threshold
+                ),
+                "After scaling, as served",
+            ),
+        ]
+    )
+    return [element("p", told), element("div", pair, "pair")]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def mistake_pictures(mistakes: Sequence[Mistake], photos: Sequence[Photo]) -> Html:
+    """The photos of ``mistakes`` with what they are and what the model said; ``photos`` are in the order of rows."""
+    return Html('<div class="mistakes">' + "".join(_figure(one, photos[one.row]) for one in mistakes) + "</div>")
+
+
+def _figure(mistake: Mistake, photo: Photo) -> str:
+    return (
+        f"<figure>{_thumbnail(photo)}<figcaption>said <strong>{text(mistake.predicted)}</strong>"
+        f" {mistake.confidence:.0%}<br>is <strong>{text(mistake.truth)}</strong> {mistake.truth_confidence:.0%}"
+        f'<br><span class="muted">{text(photo.name)}</span></figcaption></figure>'
+    )
+
+
+def _thumbnail(photo: Photo) -> Html:
+    try:
+        image = decode(photo.path.read_bytes(), height=_SIDE, width=_SIDE, policy=ResizePolicy.PAD).tensor
+    except (OSError, ImageRejected):  # it has gone since it was measured; its caption still tells of it
+        return Html("")
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=_QUALITY)
+    return picture(stream.getvalue(), "image/jpeg", photo.name, size=(_SIDE, _SIDE))

@@ -1,0 +1,109 @@
+"""A bare ``.tflite`` described so that the function's own ``Model`` can run it, before it is a published bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.bundle import MODEL_NAME, FileEntry, InputSpec, Manifest, OutputSpec, Scaling, version_id
+from classifier.imaging import ResizePolicy
+from classifier.model import Model, ModelFacts, inspect, interpreter_facts
+from model_build.native import quiet_stderr
+
+if TYPE_CHECKING:
+    from model_build.data.tensors import Progress
+
+_WARM_UP, _TIMED = 5, 50
+
+
+def describe(
+    content: bytes,
+    facts: ModelFacts,
+    *,
+    name: str,
+    labels: Sequence[str],
+    resize: ResizePolicy,
+    output_kind: str,
+    created: datetime,
+    scaling: Scaling | None = None,
+    review_threshold: float = 0.5,
+    temperature: float = 1.0,
+) -> Manifest:
+    """A manifest that lists the model alone; packaging adds the rest.
+
+    Args:
+        content: the model file.
+        facts: what :func:`classifier.model.inspect` says of it.
+        scaling: None when the graph takes RGB 0..255.
+        created: an aware time; the version's first half.
+    """
+    return Manifest(
+        name=name,
+        version=version_id(created, content),
+        created_at=created.isoformat(timespec="seconds"),
+        files={MODEL_NAME: FileEntry.of(content)},
+        labels=tuple(labels),
+        input=InputSpec(facts.height, facts.width, facts.input_dtype, facts.input_quantization),
+        resize=resize,
+        scaling=scaling,
+        output=OutputSpec(output_kind, facts.output_dtype, facts.output_quantization, temperature),
+        review_threshold=review_threshold,
+        minimum_interpreter=dict([proven_interpreter()]),
+    )
+
+
+def proven_interpreter() -> tuple[str, str]:
+    """Name and version of the interpreter that every figure here was measured with: an older one proves nothing."""
+    facts = interpreter_facts()
+    return facts.library, facts.version
+
+
+def load_quietly(content: bytes, manifest: Manifest) -> Model:
+    """:meth:`Model.load` without the interpreter's announcements. Raises as it does."""
+    with quiet_stderr():
+        return Model.load(content, manifest)
+
+
+def inspect_quietly(content: bytes) -> ModelFacts:
+    """:func:`classifier.model.inspect` without the interpreter's announcements. Raises as it does."""
+    with quiet_stderr():
+        return inspect(content)
+
+
+def predict_all(model: Model, images: NDArray[np.uint8], progress: Progress = lambda *_: None) -> NDArray[np.float32]:
+    """Probabilities of (photos, height, width, 3) images on the serving path; float32, (photos, labels)."""
+    result = np.empty((len(images), len(model.manifest.labels)), dtype=np.float32)
+    for row, image in enumerate(images):
+        result[row] = model.predict(image)
+        progress(row + 1, len(images))
+    return result
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one prediction with one thread: median and 90th percentile of :data:`_TIMED` runs."""
+
+    median_ms: float
+    p90_ms: float
+
+
+def measure_latency(model: Model, image: NDArray[np.uint8], clock: Callable[[], float] = time.perf_counter) -> Latency:
+    """Time :meth:`Model.predict` on one decoded image, after a few untimed runs."""
+    for _ in range(_WARM_UP):
+        model.predict(image)
+    times: list[float] = []
+    for _ in range(_TIMED):
+        begin = clock()
+        model.predict(image)
+        times.append((clock() - begin) * 1000)
+    return Latency(float(np.median(times)), float(np.percentile(times, 90)))
+
+
+def as_document(latency: Latency) -> dict[str, Any]:
+    return {"median_ms": round(latency.median_ms, 4), "p90_ms": round(latency.p90_ms, 4)}

@@ -1,0 +1,26 @@
+"""Worker processes around the fixture models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from classifier.bundle import Manifest
+from classifier.imaging import Limits
+from classifier.pool import WorkerPool
+from tests.support.bundles import manifest_for, model_bytes
+
+SHARE = 600 * 2**20
+
+
+def start_pool(manifest: Manifest | None = None, content: bytes | None = None, **changes: Any) -> WorkerPool:
+    """One worker with the quantized model, and room for nearly every picture."""
+    options: dict[str, Any] = {
+        "workers": 1,
+        "limits": Limits(),
+        "wall_seconds": 60.0,
+        "plan_memory": lambda model, worker: SHARE,
+        **changes,
+    }
+    return WorkerPool(
+        manifest or manifest_for(), model_bytes("uint8_quantized") if content is None else content, **options
+    )
