@@ -27,27 +27,37 @@ def main(arguments: list[str]) -> int:
         return _replay(options.replay, Console())
     started = time.monotonic()
     totals = Totals()
+    try:
+        _soak(options, totals, started, console)
+    except KeyboardInterrupt:
+        console.print("interrupted")
+    _summarize(totals, time.monotonic() - started, Console())
+    return 1 if totals.failures or not totals.schedules else 0
+
+
+def _soak(options: argparse.Namespace, totals: Totals, started: float, console: Console) -> None:
+    """Run schedules and add them up in ``totals``; a bar on a terminal, a line a minute elsewhere."""
     known = options.seeds is not None
+    seconds = float("inf") if known else options.seconds
+    told_at = started
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[rate]:.0f} schedules/s, {task.fields[failed]} failed"),
         TimeElapsedColumn(),
         console=console,
+        disable=not console.is_terminal,
     ) as progress:
-        bar = progress.add_task("soak", total=options.seeds if known else options.seconds, rate=0.0, failed=0)
-        seconds = float("inf") if known else options.seconds
+        bar = progress.add_task("soak", total=options.seeds if known else seconds, rate=0.0, failed=0)
         for chunk in soak(options.start, options.seeds, seconds, options.jobs, keep_going=options.keep_going):
             totals.add(chunk)
-            elapsed = time.monotonic() - started
-            progress.update(
-                bar,
-                completed=totals.schedules if known else min(elapsed, seconds),
-                rate=totals.schedules / elapsed,
-                failed=len(totals.failures),
-            )
-    _summarize(totals, time.monotonic() - started, Console())
-    return 1 if totals.failures else 0
+            now = time.monotonic()
+            rate = totals.schedules / (now - started)
+            completed = totals.schedules if known else min(now - started, seconds)
+            progress.update(bar, completed=completed, rate=rate, failed=len(totals.failures))
+            if not console.is_terminal and now - told_at > 60:
+                told_at = now
+                console.print(f"{totals.schedules:,} schedules, {rate:.0f}/s, {len(totals.failures)} failed")
 
 
 def _summarize(totals: Totals, seconds: float, console: Console) -> None:

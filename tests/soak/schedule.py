@@ -7,7 +7,7 @@ a world of all troubles at once hides what one of them alone would show.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from urllib.parse import quote_plus
 
@@ -115,6 +115,11 @@ class Profile:
         return self.faults == FaultRates() and not self.kill_rate and not self.first_model_at
 
     @property
+    def pressed(self) -> bool:
+        """Whether slow images crowd into the shortest invocations; the rest is then as narrow as it can be."""
+        return self.timeout == 30 and self.slow_image >= 3.0 and self.slow_rate == 1.0
+
+    @property
     def visibility(self) -> float:
         return 6.0 * self.timeout
 
@@ -135,7 +140,7 @@ class Profile:
             conflict=some(0.02, 0.2),
             body=some(0.02, 0.2),
         )
-        return cls(
+        profile = cls(
             lines=random.random() < 0.35,
             versioned=random.random() < 0.25,
             batch_size=random.choice((1, 3, 10, 10, 40)),
@@ -155,6 +160,7 @@ class Profile:
             slow_image=random.choice((0.1, 0.1, 1.0, 3.0, 5.0)),
             slow_rate=random.choice((0.3, 0.3, 1.0)),
         )
+        return replace(profile, workers=1, batch_size=40, concurrency=1) if profile.pressed else profile
 
 
 @dataclass(frozen=True)
@@ -217,11 +223,13 @@ def draw_actions(random: Random, profile: Profile) -> list[tuple[float, Action]]
         "promote": random.choice((0.0, 0.3)),
     }
     hostile = _hostile_kinds(random)
-    gap = random.choice((0.01, 0.5, 10.0))
+    gap, many = random.choice((0.01, 0.5, 10.0)), random.random() < 0.05
+    if profile.pressed:
+        gap, many = 0.01, True
     keys: list[str] = []
     actions: list[tuple[float, Action]] = []
     now = 0.0
-    for number in range(40 if random.random() < 0.05 else min(40, 5 + int(random.expovariate(0.13)))):
+    for number in range(40 if many else min(40, 5 + int(random.expovariate(0.13)))):
         now += random.expovariate(1 / gap)
         kind = random.choices(list(weights), list(weights.values()))[0] if keys else "put"
         action: Action

@@ -40,7 +40,7 @@ def totals() -> Totals:
 
 def test_no_schedule_breaks_a_promise(totals: Totals) -> None:
     assert totals.schedules == SEEDS
-    assert not totals.failures, "replay with: python -m tests.soak --replay SEED"
+    assert not totals.failures, f"replay with: python -m tests.soak --replay SEED; {totals.failures[:5]}"
 
 
 def test_every_trouble_is_met(totals: Totals) -> None:
