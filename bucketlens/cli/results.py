@@ -6,7 +6,6 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -14,19 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bucketlens import results
+from bucketlens.cli.display import Format
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 
 app = typer.Typer(help="Read predictions from the table.", no_args_is_help=True, rich_markup_mode=None)
 
 _TABLE_ROWS = 200
-
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 StackOption = Annotated[
