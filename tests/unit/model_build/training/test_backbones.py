@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
+from model_build.choices import Depth
 from model_build.native import load_tensorflow
 from model_build.training.backbones import (
     BACKBONES,
-    DEPTHS,
     Backbone,
     assign_weights,
     build_backbone,
@@ -47,7 +47,7 @@ def test_a_backbone_takes_plain_pixels_and_freezes_at_its_points(backbone: Backb
     middle = black.shape[1] // 2
     spread = white[0, middle, middle] - black[0, middle, middle]
     assert (spread == pytest.approx(_SPREAD[backbone.name])) if backbone.name in _SPREAD else (2 <= spread.min() <= 10)
-    trained = [len(backbone.trained_layers(features.layers, depth)) for depth in DEPTHS]
+    trained = [len(backbone.trained_layers(features.layers, depth)) for depth in Depth]
     assert trained[0] == 0
     assert trained == sorted(set(trained))
     assert trained[-1] == len(features.layers)
