@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
+from model_build import choices
 from model_build.choices import Depth
 from model_build.native import load_tensorflow
 from model_build.training.backbones import (
@@ -23,6 +24,7 @@ _SPREAD = {"resnet50": 255.0}
 
 
 def test_the_registry_has_what_is_promised() -> None:
+    assert tuple(BACKBONES) == choices.BACKBONES
     assert set(BACKBONES) == {
         "small_cnn",
         "mobilenet_v2",
