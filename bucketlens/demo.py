@@ -1,18 +1,15 @@
 """``make demo``: the whole story on one machine, from photos to predictions read back from the table.
 
-Every step is the command a person would type, called as a function and shown as typed.
+Every step is shown as the command that does the same.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,18 +18,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bucketlens.cli import model as commands
+import model_build
+from bucketlens.cli import display
 from bucketlens.cli.main import run as run_to_exit
-from bucketlens.cli.publish import publish
 from bucketlens.cli.results import print_table
 from bucketlens.local.constants import DEFAULT_PORT
 from bucketlens.local.files import TEMPLATE
-from bucketlens.local.shell import variables
 from bucketlens.local.stack import LOG_FOLDER, LocalStack
 from bucketlens.results import Item, Query, find
 from classifier.bundle import REPORT_NAME
 from classifier.errors import UserError
-from model_build.training.run import Run
 
 WORKSPACE = Path(".bucketlens") / "demo"
 _PATIENCE_SECONDS = 120.0
@@ -73,7 +68,7 @@ def demo(
     shutil.rmtree(WORKSPACE, ignore_errors=True)
     bundle = WORKSPACE / "bundle"
     drops = _imported(Path(model), Path(labels), Path(images), bundle) if given else _trained(data, bundle)
-    with LocalStack(TEMPLATE, port=DEFAULT_PORT if keep else 0) as stack, _environment(stack):
+    with LocalStack(TEMPLATE, port=DEFAULT_PORT if keep else 0) as stack:
         _publish(stack, bundle)
         started = time.monotonic()
         _drop(stack, drops)
@@ -94,19 +89,22 @@ def main() -> None:
 def _trained(data: str, bundle: Path) -> list[Drop]:
     folder = Path(data) if data else WORKSPACE / "digits"
     run = WORKSPACE / "run"
-    if not data:
-        _step("model", "sample-data", folder)
-        commands.sample_data(folder)
-    _step("model", "train", folder, "--out", run)
-    commands.train(str(folder), run)
-    _step("model", "convert", run)
-    commands.convert(run)
-    name = folder.resolve().name
-    _step("model", "package", run, "--out", bundle, "--name", name)
-    commands.package(run, bundle, name=name)
-    opened = Run.open(run)
+    with display.Screen(display.messages()).running() as screen:
+        if not data:
+            _step("model", "sample-data", folder)
+            model_build.write_sample_data(folder)
+        _step("model", "train", folder, "--out", run)
+        trained = model_build.train(folder, run, watcher=screen)
+        typer.echo(f"test accuracy        {display.accuracy_line(trained.scores)}")
+        _step("model", "convert", run)
+        _tell_lines(display.conversion_lines(model_build.convert(run, watcher=screen)))
+        name = folder.resolve().name
+        _step("model", "package", run, "--out", bundle, "--name", name)
+        packaged = model_build.package(run, bundle, name=name, watcher=screen)
+        _tell_lines(display.gate_lines(packaged.evidence.gate))
     return [
-        Drop(photo.path, f"{photo.label}/{photo.path.name}", photo.label) for photo in opened.split().photos["test"]
+        Drop(photo.path, f"{photo.label}/{photo.path.name}", photo.label)
+        for photo in trained.run.split().photos["test"]
     ]
 
 
@@ -117,7 +115,8 @@ def _imported(model: Path, labels: Path, images: Path, bundle: Path) -> list[Dro
     if not paths:
         raise UserError(f"there are no files in {images}")
     _step("model", "import", "--tflite", model, "--labels", labels, "--out", bundle)
-    commands.import_(model, labels, bundle)
+    with display.Screen(display.messages()).running() as screen:
+        model_build.import_model(model, labels, bundle, watcher=screen)
     return [Drop(path, path.relative_to(images).as_posix(), None) for path in paths]
 
 
@@ -125,7 +124,11 @@ def _publish(stack: LocalStack, bundle: Path) -> None:
     """Publish, past the gate if need be: the demo goes the whole way, and its report says what the model is worth."""
     uri = stack.deployment.outputs["ModelUri"]
     _step("model", "publish", bundle, "--to", uri, "--force", _REASON)
-    publish(bundle, uri, force=_REASON)
+    with display.Screen(display.messages()).running() as screen:
+        done = model_build.publish(bundle, uri, force=_REASON, watcher=screen, client=stack.aws.s3)
+    _tell_lines(display.gate_lines(done.verdict))
+    if not done.verdict.passed:
+        console.print(f"published by force: {_REASON}", markup=False)
 
 
 def _drop(stack: LocalStack, drops: list[Drop]) -> None:
@@ -221,20 +224,9 @@ def _stay(stack: LocalStack) -> None:
     stack.wait()
 
 
-@contextmanager
-def _environment(stack: LocalStack) -> Iterator[None]:
-    """The commands find the stack as a person's shell does: by the environment."""
-    changed = variables(stack.endpoint_url)
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
+def _tell_lines(lines: list[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _step(*words: object) -> None:

@@ -30,3 +30,50 @@ class OutputChoice(StrEnum):
     AUTO = "auto"
     SOFTMAX = "softmax"
     LOGITS = "logits"
+
+
+class Resize(StrEnum):
+    """How a photo becomes the model's square input: by the names of :class:`classifier.imaging.ResizePolicy`."""
+
+    STRETCH = "stretch"
+    CROP = "crop"
+    PAD = "pad"
+
+
+class Depth(StrEnum):
+    """How much of a backbone fine-tuning may change, from its end."""
+
+    NONE = "none"
+    QUARTER = "quarter"
+    HALF = "half"
+    MOST = "most"
+    ALL = "all"
+
+
+class Optimizer(StrEnum):
+    """``sgd`` has momentum."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
+
+
+class Pruner(StrEnum):
+    """``median``: stop a trial that does worse than half of the others at its stage. ``hyperband``: give most trials
+    little, and more to those that lead (Li et al., JMLR 2018). ``none``: let all run."""
+
+    MEDIAN = "median"
+    HYPERBAND = "hyperband"
+    NONE = "none"
+
+
+BACKBONES = (
+    "small_cnn",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "efficientnet_v2_b0",
+    "resnet50",
+    "xception",
+)
+"""Names of the networks in :mod:`model_build.training.backbones`, for ``--help``."""

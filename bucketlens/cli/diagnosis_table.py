@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from model_build.diagnostics.diagnosis import evidence_line, step_time_line, summary_line
+if TYPE_CHECKING:
+    from model_build import Trained
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
-def diagnosis_table(document: dict[str, Any]) -> RenderableType:
-    """``diagnostics`` of ``run.json``: a table of what fired, then a line each on silence and step times."""
-    fired = [rule for rule in document["rules"] if rule["finding"] is not None]
-    parts: list[RenderableType] = [_table(fired)] if fired else []
-    parts += [Text(line) for line in _lines(document)]
-    return Group(*parts)
+def diagnosis_table(trained: Trained) -> RenderableType:
+    """A table of the rules that fired, then a line each on the others and on step times."""
+    lines = [Text(line) for line in trained.diagnosis]
+    return Group(*([_table(trained.findings)] if trained.findings else []), *lines)
 
 
-def _lines(document: dict[str, Any]) -> Iterator[str]:
-    yield summary_line(document)
-    for one in document["step_times"]:
-        yield step_time_line(one)
-
-
-def _table(fired: list[dict[str, Any]]) -> Table:
+def _table(findings: list[dict[str, str]]) -> Table:
     table = Table(title="diagnostics", title_justify="left", show_lines=True)
     table.add_column("rule", no_wrap=True)
     table.add_column("since", no_wrap=True)
     table.add_column("what it saw, what it means, what to do", overflow="fold")
-    for rule in fired:
-        finding = rule["finding"]
-        style = _STYLES[finding["severity"]]
+    for finding in findings:
         table.add_row(
-            f"[{style}]{escape(finding['severity'])}[/]\n{escape(finding['rule'])}",
+            f"[{_STYLES[finding['severity']]}]{escape(finding['severity'])}[/]\n{escape(finding['rule'])}",
             escape(finding["since"]),
-            f"[dim]{escape(evidence_line(finding['evidence']))}[/]\n{escape(finding['meaning'])}"
+            f"[dim]{escape(finding['evidence'])}[/]\n{escape(finding['meaning'])}"
             f"\n[bold]->[/] {escape(finding['advice'])}",
         )
     return table

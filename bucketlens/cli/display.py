@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,8 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from model_build.data.dataset import SPLITS
-from model_build.training.observers import TrainingWatcher
+from model_build import Watcher
 
 if TYPE_CHECKING:
     from model_build.bundles.releases import PublishedVersion
@@ -35,6 +35,22 @@ if TYPE_CHECKING:
     from model_build.evaluation.gate import Verdict
     from model_build.metrics.scores import Scores
     from model_build.training.observers import Epoch
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class TableOrJson(StrEnum):
+    """How what has no rows for a CSV file is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
 
 _WIDEST_CONFUSION = 12
 _WIDEST_COLUMN = 4
@@ -74,7 +90,7 @@ def progress_bar(console: Console, *more: ProgressColumn) -> Progress:
     )
 
 
-class Screen(TrainingWatcher):
+class Screen(Watcher):
     """One bar that says what is being done; the watcher of a training and the progress of everything else."""
 
     def __init__(self, console: Console) -> None:
@@ -109,12 +125,12 @@ class Screen(TrainingWatcher):
             self.say(f"  ... and {len(unreadable) - _UNREADABLE_SHOWN} more, listed in run.json")
 
     def split(self, split: Split) -> None:
-        counts = ", ".join(f"{len(split.photos[name])} {name}" for name in SPLITS)
+        counts = ", ".join(f"{len(photos)} {name}" for name, photos in split.photos.items())
         self.say(f"{len(split.labels)} classes; photos: {counts}")
         self.step("starting TensorFlow")
 
     def resumed(self, epochs: int) -> None:
-        self.say(f"going on after epoch {epochs} of an unfinished training")
+        self.say(f"resuming after epoch {epochs} of an interrupted training")
 
     def training_step(self, epoch: int, step: int, steps: int) -> None:
         self._bar.update(self._task, completed=epoch - 1 + step / steps)

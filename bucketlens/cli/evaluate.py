@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+import model_build
 from bucketlens.cli import display
-from bucketlens.cli.model import TableOrJson, require_interpreter, s3_client
-from bucketlens.cli.results import Format
+from bucketlens.cli.display import Format, TableOrJson
+from bucketlens.cli.model import require_interpreter
 
 
 def evaluate(
@@ -25,12 +26,8 @@ def evaluate(
     Example: bucketlens model evaluate bundles/digits digits
     """
     require_interpreter()
-    from model_build.evaluation.evaluating import evaluate as evaluate_model
-
     with display.Screen(display.messages()).running() as screen:
-        screen.step("evaluating")
-        evaluation = evaluate_model(target, data, progress=screen.progress)
-        screen.left_out(evaluation.unreadable)
+        evaluation = model_build.evaluate(target, data, watcher=screen)
     if format_ is TableOrJson.JSON:
         typer.echo(json.dumps(evaluation.to_document(), ensure_ascii=False))
     else:
@@ -49,14 +46,8 @@ def diff(
     Example: bucketlens model diff runs/old runs/new photos
     """
     require_interpreter()
-    from model_build.evaluation.comparison import diff as compare
-    from model_build.evaluation.opening import open_model
-
-    first, second = (open_model(one, at=at, client=s3_client) for one in (a, b))
     with display.Screen(display.messages()).running() as screen:
-        screen.step("classifying")
-        found = compare(first, second, data, progress=screen.progress)
-        screen.left_out(found.unreadable)
+        found = model_build.diff(a, b, data, at=at, watcher=screen)
     if format_ is Format.JSON:
         typer.echo(json.dumps(found.to_document(), ensure_ascii=False))
     elif format_ is Format.CSV:

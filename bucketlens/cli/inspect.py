@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import model_build
 from bucketlens.cli import display
-from bucketlens.cli.data import local_data
-from bucketlens.cli.model import TableOrJson, s3_client
-from classifier.errors import UserError
+from bucketlens.cli.display import TableOrJson
+from bucketlens.cli.inspection_table import show
 
 DataArgument = Annotated[
     str,
@@ -40,36 +39,11 @@ def inspect(
 
     Example: bucketlens model inspect photos --out report.html
     """
-    from bucketlens.cli.inspection_table import show
-    from model_build.files import cache_folder, write_atomic
-    from model_build.inspection.facts import FactsCache
-    from model_build.inspection.inspection import inspect as inspect_data
-    from model_build.inspection.inspection import to_document
-    from model_build.inspection.inspection_html import render
-    from model_build.inspection.sheets import make_sheets
-
-    if out.is_dir():
-        raise UserError(f"the report {out} cannot be written: it is a folder")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"the report {out} cannot be written: there is no folder {out.parent}")
-    kept = cache or cache_folder()
     messages = display.messages()
     with display.Screen(messages).running() as screen:
-        folder = local_data(data, s3_client, screen, kept)
-        with FactsCache(kept / "inspection.sqlite3") as facts:
-            screen.step("reading photos")
-            inspection = inspect_data(data, folder, facts, screen.progress)
-            screen.step("drawing thumbnails")
-            sheets = make_sheets(inspection, facts, screen.progress)
-            if facts.trouble:
-                screen.say(facts.trouble)
-        page = render(inspection, sheets, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-        try:
-            write_atomic(out, page.encode())
-        except OSError as error:
-            raise UserError(f"the report {out} cannot be written: {error.strerror}") from None
+        inspection = model_build.inspect(data, out=out, cache=cache, watcher=screen)
     if format_ is TableOrJson.JSON:
-        typer.echo(json.dumps(to_document(inspection), ensure_ascii=False))
+        typer.echo(json.dumps(inspection.to_document(), ensure_ascii=False))
         messages.print(f"report: {out}", markup=False)
     else:
         console = display.results()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from model_build.inspection.evidence import IssueSeverity
-from model_build.inspection.inspection import Inspection
+if TYPE_CHECKING:
+    from model_build.inspection.inspection import Inspection
 
 _MOST_CLASSES = 40
-_STYLE = {IssueSeverity.STOP: "bold red", IssueSeverity.FIX: "yellow", IssueSeverity.NOTE: "blue"}
+_STYLE = {"stop": "bold red", "fix": "yellow", "note": "blue"}
 
 
 def show(inspection: Inspection, console: Console) -> None:

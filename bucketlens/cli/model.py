@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import model_build
 from bucketlens.cli import display
-from bucketlens.cli.data import local_data
+from bucketlens.cli.diagnosis_table import diagnosis_table
 from classifier.errors import UserError
-from model_build.choices import OutputChoice, QuantizationChoice, ScalingChoice
+from model_build.choices import BACKBONES, Depth, Optimizer, OutputChoice, QuantizationChoice, Resize, ScalingChoice
 from model_build.extras import EXTRAS
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,41 +22,21 @@ app = typer.Typer(
 )
 
 
-class Resize(StrEnum):
-    """:class:`classifier.imaging.ResizePolicy`, without the import of Pillow that it costs."""
-
-    STRETCH = "stretch"
-    CROP = "crop"
-    PAD = "pad"
-
-
-class Depth(StrEnum):
-    """:data:`model_build.training.backbones.DEPTHS`."""
-
-    NONE = "none"
-    QUARTER = "quarter"
-    HALF = "half"
-    MOST = "most"
-    ALL = "all"
-
-
-class Optimizer(StrEnum):
-    """:data:`model_build.training.config.OPTIMIZERS`."""
-
-    ADAMW = "adamw"
-    SGD = "sgd"
-
-
-class TableOrJson(StrEnum):
-    TABLE = "table"
-    JSON = "json"
-
-
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Where the photos of the run are now, if they have been moved.")
 ]
 AtOption = Annotated[str, typer.Option("--at", help="Model location: s3://bucket/models/")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing in AWS.")]
+ConfigOption = Annotated[Path | None, typer.Option(help="TOML or JSON with any settings; options win over it.")]
+BestOfOption = Annotated[str | None, typer.Option("--best-of", help="Take the settings of a study's best trial.")]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(help=f"Network: {', '.join(BACKBONES)} (default: the one that --weights fits, else small_cnn)."),
+]
+StorageOption = Annotated[
+    str | None, typer.Option(help="Database for several machines (default: SQLite in the study's folder).")
+]
+StudiesOption = Annotated[Path, typer.Option(help="Folder of all studies.")]
 SizeHelp = "Side of the model's square input in pixels (default: the backbone's own)."
 
 
@@ -69,11 +46,9 @@ def sample_data(out: Annotated[Path, typer.Argument(help="Folder to write; must 
 
     Example: bucketlens model sample-data digits
     """
-    from model_build.data.sample_data import write_digits
-
     with display.Screen(display.messages()).running() as screen:
         screen.step("writing digits")
-        counts = write_digits(out)
+        counts = model_build.write_sample_data(out)
     display.messages().print(f"{sum(counts.values())} photos in {len(counts)} classes", markup=False)
     typer.echo(out)
 
@@ -84,14 +59,14 @@ def train(
         str, typer.Argument(help="Folder with a folder per class, train/validation/test above is fine; or s3://...")
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.")],
-    backbone: Annotated[
-        str | None, typer.Option(help="Network (default: the one that --weights fits, else small_cnn).")
-    ] = None,
+    backbone: BackboneOption = None,
     weights: Annotated[
         Path | None, typer.Option(help="A .weights.h5 file to start from, in place of ImageNet's.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML or JSON with any settings; options win over it.")] = None,
-    best_of: Annotated[str | None, typer.Option("--best-of", help="Take the settings of a study's best trial.")] = None,
+    config: ConfigOption = None,
+    best_of: BestOfOption = None,
+    storage: StorageOption = None,
+    studies: StudiesOption = Path("studies"),
     alpha: Annotated[float | None, typer.Option(help="Width of mobilenet_v2 (default: the weights', else 1).")] = None,
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights or from nothing.")
@@ -110,61 +85,48 @@ def train(
 ) -> None:
     """Train a classifier from a folder of photos, and measure it on photos it has not seen.
 
-    A training that was killed goes on from its last completed epoch when the same command is given again.
+    An interrupted training resumes after its last completed epoch when the same command is run again.
 
     Example: bucketlens model train flowers --out runs/flowers --backbone mobilenet_v2
     """
     require_interpreter()
-    from bucketlens.cli.diagnosis_table import diagnosis_table
-    from model_build.diagnostics.observer import train_diagnosed
-    from model_build.files import cache_folder
-    from model_build.inspection.inspection import note
-    from model_build.training.config import TrainingConfig
-    from model_build.training.weights import told_by_weights
-
-    if config and best_of:
-        raise UserError("--config and --best-of both give the settings; leave one out")
-    options = {
-        "backbone": backbone,
-        "alpha": alpha,
-        "pretrained": pretrained,
-        "fine_tune": fine_tune.value if fine_tune else None,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer": optimizer.value if optimizer else None,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "dropout": dropout,
-        "augmentation": augmentation,
-        "image_size": image_size,
-        "resize": resize.value if resize else None,
-        "seed": seed,
-    }
-    found = None
-    if best_of:
-        from model_build.tuning.study_summary import best_of as look_up
-
-        found = look_up(best_of)
-        settings = found.config.overridden(options, "the options")
-    else:
-        if weights and not config:
-            options |= told_by_weights(backbone, alpha or 0.0, weights)
-        settings = TrainingConfig.composed(config, options)
-    with display.Screen(display.messages()).running() as screen:
-        folder = local_data(data, s3_client, screen)
-        run, scores = train_diagnosed(settings, folder, out, weights=weights, watcher=screen)
-        screen.step("inspecting photos")
-        note(out, data, folder, cache_folder(), screen.progress)
-    if found:
-        found.note(out)
+    messages = display.messages()
+    try:
+        with display.Screen(messages).running() as screen:
+            trained = model_build.train(
+                data,
+                out,
+                config=config,
+                best_of=best_of,
+                storage=storage,
+                studies=studies,
+                weights=weights,
+                watcher=screen,
+                backbone=backbone,
+                alpha=alpha,
+                pretrained=pretrained,
+                fine_tune=fine_tune,
+                epochs=epochs,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                dropout=dropout,
+                augmentation=augmentation,
+                image_size=image_size,
+                resize=resize,
+                seed=seed,
+            )
+    except KeyboardInterrupt:
+        messages.print("interrupted; run the same command again to resume after the last completed epoch", markup=False)
+        raise
     console = display.results()
-    console.print(f"validation accuracy  {run.record.validation['accuracy']:.4f}", markup=False)
-    console.print(f"test accuracy        {display.accuracy_line(scores)}", markup=False)
-    confusion = display.confusion_table(scores)
+    console.print(f"validation accuracy  {trained.run.record.validation['accuracy']:.4f}", markup=False)
+    console.print(f"test accuracy        {display.accuracy_line(trained.scores)}", markup=False)
+    confusion = display.confusion_table(trained.scores)
     if confusion is not None:
         console.print(confusion)
-    messages = display.messages()
-    messages.print(diagnosis_table(run.record.diagnostics))
+    messages.print(diagnosis_table(trained))
     messages.print(f"written: {out}; next: bucketlens model convert {out}", markup=False)
 
 
@@ -185,19 +147,8 @@ def convert(
     Example: bucketlens model convert runs/digits
     """
     require_interpreter()
-    from model_build.conversion.convert import convert as convert_run
-    from model_build.training.run import Run
-
-    opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:
-        conversion = convert_run(
-            opened,
-            data=data,
-            tolerance=tolerance / 100,
-            python=target,
-            on_step=screen.step,
-            progress=screen.progress,
-        )
+        conversion = model_build.convert(run, data=data, tolerance=tolerance / 100, python=target, watcher=screen)
     display.results().print(display.conversion_table(conversion))
     console = display.messages()
     for line in display.conversion_lines(conversion):
@@ -226,34 +177,27 @@ def package(
     Example: bucketlens model package runs/digits --out bundles/digits
     """
     require_interpreter()
-    from model_build.bundles.packaging import package as package_run
-    from model_build.evaluation.gate import Evidence
-    from model_build.training.run import Run
-
-    opened = Run.open(run)
     with display.Screen(display.messages()).running() as screen:
-        screen.step("packaging")
-        manifest = package_run(
-            opened,
+        packaged = model_build.package(
+            run,
             out,
             name=name,
             quantization=quantization,
             precision=precision,
             review_threshold=review_threshold,
             data=data,
-            progress=screen.progress,
+            watcher=screen,
         )
-    console = display.messages()
-    evidence = Evidence.of(manifest)
+    console, evidence = display.messages(), packaged.evidence
     if evidence.review:
         console.print(evidence.review.statement, markup=False)
     for line in display.gate_lines(evidence.gate):
         console.print(line, markup=False)
-    console.print(f"written and proven: {out} ({evidence.quantization})", markup=False)
+    console.print(f"written and verified: {out} ({evidence.quantization})", markup=False)
     console.print(
         f"read {out / 'report.html'} before: bucketlens model publish {out} --to s3://BUCKET/models/", markup=False
     )
-    typer.echo(manifest.version)
+    typer.echo(packaged.manifest.version)
 
 
 @app.command("import")
@@ -279,13 +223,20 @@ def import_(
     Example: bucketlens model import --tflite mobilenet.tflite --labels labels.txt --golden photos --out bundles/mob
     """
     require_interpreter()
-    from classifier.imaging import ResizePolicy
-    from model_build.bundles.importing import ImportRequest, import_model
-
-    request = ImportRequest(tflite, labels, name, golden, ResizePolicy(resize.value), scaling, output, review_threshold)
-    console = display.messages()
-    manifest = import_model(request, out, say=lambda message: console.print(message, markup=False))
-    console.print(f"written and proven: {out} ({len(manifest.labels)} labels)", markup=False)
+    with display.Screen(display.messages()).running() as screen:
+        manifest = model_build.import_model(
+            tflite,
+            labels,
+            out,
+            name=name,
+            golden=golden,
+            resize=resize,
+            scaling=scaling,
+            output=output,
+            review_threshold=review_threshold,
+            watcher=screen,
+        )
+    display.messages().print(f"written and verified: {out} ({len(manifest.labels)} labels)", markup=False)
     typer.echo(manifest.version)
 
 
@@ -293,13 +244,3 @@ def require_interpreter() -> None:
     """Raises UserError where no interpreter is installed: querying results needs none, so it is an extra."""
     if not (find_spec("ai_edge_litert") or find_spec("tflite_runtime")):
         raise UserError(f"this command needs the LiteRT interpreter, which is not installed; {EXTRAS}")
-
-
-def s3_client() -> S3Client:
-    """An S3 client for this environment; botocore reads AWS_ENDPOINT_URL itself."""
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "s3", config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 4})
-    )

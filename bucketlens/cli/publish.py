@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+import model_build
 from bucketlens.cli import display
-from bucketlens.cli.model import AtOption, DryRunOption, TableOrJson, require_interpreter, s3_client
-from classifier.errors import UserError
+from bucketlens.cli.display import TableOrJson
+from bucketlens.cli.model import AtOption, DryRunOption, require_interpreter
 
 
 def publish(
@@ -36,31 +37,24 @@ def publish(
         str | None, typer.Option("--force", help="Publish although the gate refuses it; the reason is kept in S3.")
     ] = None,
 ) -> None:
-    """Prove a bundle, hold it against the gate, upload it as an immutable version, and make that the live one.
+    """Verify a bundle, run it through the gate, upload it as an immutable version, and make that the live one.
 
     The gate: golden test, tensor parity, minimum accuracy, recall of every class, not worse than the live version on
-    the same test photos. What cannot be judged is said and does not refuse.
+    the same test photos. A check that cannot be judged says why and refuses nothing.
 
     Example: bucketlens model publish bundles/digits --to s3://my-bucket/models/
     """
     require_interpreter()
-    from model_build.bundles.publish import publish_bundle
-    from model_build.evaluation.gate import GateLimits
-
-    if force is not None and not force.strip():
-        raise UserError("--force needs a reason, which is kept with the version")
     with display.Screen(display.messages()).running() as screen:
-        screen.step("proving")
-        done = publish_bundle(
+        done = model_build.publish(
             bundle,
             to,
-            s3_client(),
             promote=not no_promote,
             dry_run=dry_run,
-            limits=GateLimits(minimum_accuracy, recall_floor, margin),
+            limits=model_build.GateLimits(minimum_accuracy, recall_floor, margin),
             data=data,
             force=force,
-            progress=screen.progress,
+            watcher=screen,
         )
     console = display.messages()
     for line in display.gate_lines(done.verdict):
@@ -83,22 +77,18 @@ def promote(
 
     Example: bucketlens model promote 20261120T101500Z-5d313724 --at s3://my-bucket/models/
     """
-    from model_build.bundles import releases
-
-    before = releases.promote(version, at, s3_client(), dry_run=dry_run)
+    before = model_build.promote(version, at, dry_run=dry_run)
     told = f"{'would be live' if dry_run else 'live'}; before: {before.version or 'none'}"
     display.messages().print(told, markup=False)
     typer.echo(version)
 
 
 def rollback(at: AtOption, dry_run: DryRunOption = False) -> None:
-    """Make the version live that was live before the present one. Twice goes two versions back.
+    """Make the previously live version live again. Run it twice to go back two versions.
 
     Example: bucketlens model rollback --at s3://my-bucket/models/
     """
-    from model_build.bundles import releases
-
-    left, version = releases.rollback(at, s3_client(), dry_run=dry_run)
+    left, version = model_build.rollback(at, dry_run=dry_run)
     display.messages().print(f"{'would leave' if dry_run else 'left'} {left}", markup=False)
     typer.echo(version)
 
@@ -110,9 +100,7 @@ def versions(
 
     Example: bucketlens model versions --at s3://my-bucket/models/
     """
-    from model_build.bundles import releases
-
-    found = releases.versions(at, s3_client())
+    found = model_build.versions(at)
     if format_ is TableOrJson.JSON:
         typer.echo(json.dumps([asdict(one) for one in found]))
     elif found:

@@ -18,7 +18,8 @@ from rich.table import Table
 from bucketlens import queues
 from bucketlens.cli import display
 from bucketlens.cli.model import DryRunOption
-from bucketlens.cli.results import Format, StackOption
+from bucketlens.cli.display import Format
+from bucketlens.cli.results import StackOption
 from bucketlens.escaping import csv_cell, json_text, printable
 from bucketlens.ledger import Kind, Ledger
 from bucketlens.reconcile import CONNECTIONS, Audit, Estimate, Scope, audit, begin, gather, repair

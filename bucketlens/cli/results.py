@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,20 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bucketlens import results
+from bucketlens.cli.display import Format
 from bucketlens.escaping import json_text, printable
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 
 app = typer.Typer(help="Read predictions from the table.", no_args_is_help=True, rich_markup_mode=None)
 
 _TABLE_ROWS = 200
-
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 StackOption = Annotated[

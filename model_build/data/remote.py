@@ -81,6 +81,16 @@ def is_remote(data: str) -> bool:
     return data.startswith(_SCHEME)
 
 
+def s3_client() -> S3Client:
+    """An S3 client for this environment; botocore reads AWS_ENDPOINT_URL itself."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3", config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 4})
+    )
+
+
 def fetch(uri: DataUri, s3: S3Client, cache: Path, progress: Callable[[int, int], None] = lambda *_: None) -> Download:
     """Make a folder of its own in ``cache`` hold the objects below ``uri``, but for those with a hidden name.
 

@@ -19,7 +19,7 @@ SIDE = 32
 _DARKEST = 16  # the digits' pixels count ink from 0 to 16
 
 
-def write_digits(out: Path) -> dict[str, int]:
+def write_sample_data(out: Path) -> dict[str, int]:
     """Write the 1,797 digits (UCI "Optical Recognition of Handwritten Digits", test part) as PNG files.
 
     ``out/<digit>/<digit>-<number>.png``, 32 x 32, dark ink on white as scanned. The originals are 8 x 8; they are

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
 from model_build.diagnostics.facts import History
+from model_build.metrics.scores import Scores
+from model_build.training.run import Run
 
 Measurements = dict[str, float | int | str]
 
@@ -172,3 +174,23 @@ def step_time_line(one: dict[str, Any]) -> str:
         f"{one['phase']}: {one['verdict']}, {one['images_per_second']:,.1f} images a second; a step waits "
         f"{one['wait_ms']:,.1f} ms for photos and computes {one['compute_ms']:,.1f} ms"
     )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run, and the ``scores`` of its Keras network on the test photos."""
+
+    run: Run
+    scores: Scores
+
+    @property
+    def findings(self) -> list[dict[str, str]]:
+        """What the diagnostic rules found: severity, rule, since, evidence, meaning and advice of each, as text."""
+        found = [rule["finding"] for rule in self.run.record.diagnostics["rules"]]
+        return [{**one, "evidence": evidence_line(one["evidence"])} for one in found if one is not None]
+
+    @property
+    def diagnosis(self) -> list[str]:
+        """A line on which rules fired and which did not, and one for each phase on where its time went."""
+        document = self.run.record.diagnostics
+        return [summary_line(document), *map(step_time_line, document["step_times"])]

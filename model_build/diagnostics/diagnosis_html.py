@@ -133,7 +133,7 @@ def _rules(document: dict[str, Any]) -> Html:
 
 
 def heat_map(curves: dict[str, Any], what: str, label: str) -> Html:
-    """``curves[what]`` of :func:`model_build.diagnostics.tensors.layer_curves`, with a legend of its shades.
+    """``curves[what]`` of :func:`model_build.diagnostics.observer.layer_curves`, with a legend of its shades.
 
     A number that is 0 has a shade below all others, one that is missing none.
     """

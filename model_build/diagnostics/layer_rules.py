@@ -109,7 +109,7 @@ class WeightUpdateRatio:
     """WeightUpdateRatio: update over weight is above ``large_threshold`` (10.0) or below ``small_threshold`` (1e-8).
 
     ``epsilon`` (1e-9) is added to the mean weight, against division by zero, where the ratio is measured
-    (:mod:`model_build.diagnostics.tensors`). Too small counts only if it holds for half of a layer's samples: warm-up
+    (:mod:`model_build.diagnostics.observer`). Too small counts only if it holds for half of a layer's samples: warm-up
     and the end of a cosine schedule make tiny updates on purpose.
     """
 

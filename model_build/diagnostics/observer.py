@@ -1,18 +1,28 @@
-"""Listens to a training and has all the rules judge it."""
+"""Observes a training, reduces the tensors it sees to the few numbers the rules need, and runs the rules."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_build.diagnostics.class_rules import ClassImbalance, Confusion
-from model_build.diagnostics.diagnosis import Diagnosis, Finding, Overhead, Rule, Severity, results_of
-from model_build.diagnostics.facts import EpochFacts, History, Probe, RunFacts, Sample, StepFacts
+from model_build.diagnostics.diagnosis import Diagnosis, Finding, Overhead, Rule, Severity, Trained, results_of
+from model_build.diagnostics.facts import (
+    ActivationFacts,
+    EpochFacts,
+    History,
+    LayerSample,
+    Probe,
+    RunFacts,
+    Sample,
+    StepFacts,
+)
 from model_build.diagnostics.layer_rules import (
     DeadRelu,
     ExplodingTensor,
@@ -22,13 +32,24 @@ from model_build.diagnostics.layer_rules import (
 )
 from model_build.diagnostics.loss_rules import LossNotDecreasing, Overfit, Overtraining
 from model_build.diagnostics.step_time import InputBound, step_times
-from model_build.diagnostics.tensors import activation_facts, layer_curves, layer_samples
-from model_build.metrics.scores import Scores, cross_entropy
+from model_build.metrics.scores import cross_entropy
 from model_build.training.config import TrainingConfig
-from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext, TrainingWatcher
-from model_build.training.run import Run
+from model_build.training.observers import (
+    SILENT,
+    Epoch,
+    EpochSample,
+    StepRecord,
+    TrainingContext,
+    VariableSample,
+    Watcher,
+)
 from model_build.training.train import train
 
+EPSILON = 1e-9  # WeightUpdateRatio's default ``epsilon``
+_RANGE_VALUES = 4096  # percentiles of more values would sort for longer than the rest takes
+_UNITS_KEPT = 101
+_MOST_LAYERS = 40
+_MOST_SAMPLES = 60
 DEFAULT_RULES: tuple[Rule, ...] = (
     ExplodingTensor(),
     VanishingGradient(),
@@ -160,23 +181,15 @@ class Diagnostics:
 
 
 def train_diagnosed(
-    config: TrainingConfig,
-    data: Path,
-    out: Path,
-    *,
-    weights: Path | None = None,
-    watcher: TrainingWatcher | None = None,
-    on_finding: Callable[[Finding], None] = lambda _: None,
-) -> tuple[Run, Scores]:
-    """:func:`model_build.training.train.train`, with what the rules found in the run record.
-
-    Args:
-        on_finding: told of a finding as soon as it is made.
-    """
+    config: TrainingConfig, data: Path, out: Path, *, weights: Path | None = None, watcher: Watcher = SILENT
+) -> Trained:
+    """:func:`model_build.training.train.train`, with what the rules found in the run record."""
     watching = Diagnostics(
-        label_smoothing=config.label_smoothing, weighted=config.class_weights != "none", on_finding=on_finding
+        label_smoothing=config.label_smoothing,
+        weighted=config.class_weights != "none",
+        on_finding=lambda one: watcher.finding(one.severity.value, one.rule, one.meaning),
     )
-    return train(
+    run, scores = train(
         config,
         data,
         out,
@@ -185,3 +198,88 @@ def train_diagnosed(
         observers=[watching],
         diagnose=lambda: watching.finish().to_document(),
     )
+    return Trained(run, scores)
+
+
+def layer_samples(variables: Iterable[VariableSample]) -> tuple[LayerSample, ...]:
+    """One sample for each kernel: a variable of two or more dimensions.
+
+    Biases and normalisation scales are left out: a bias below a normalisation gets no gradient by construction, and
+    both rightly start at a constant.
+    """
+    return tuple(_layer_sample(one) for one in variables if np.ndim(one.before) >= 2)
+
+
+def activation_facts(layer: str, shares: NDArray[np.float32]) -> ActivationFacts:
+    """From the share of its outputs, 0 to 1, at which each unit is above 0; of many units every so many-th, sorted."""
+    activity = 100.0 * np.sort(shares)
+    if len(activity) > _UNITS_KEPT:
+        activity = activity[np.linspace(0, len(activity) - 1, _UNITS_KEPT).round().astype(int)]
+    return ActivationFacts(layer, tuple(round(float(one), 3) for one in activity))
+
+
+def _layer_sample(variable: VariableSample) -> LayerSample:
+    weights, updated, values = variable.before, variable.after, variable.gradient.ravel()
+    mean = float(np.abs(values).mean())
+    update = float(np.abs(updated - weights).mean())
+    # One value that is not finite makes its mean so; only then is every value looked at.
+    suspect = not (np.isfinite(mean) and np.isfinite(update))
+    low, high = (0.0, 0.0) if suspect else np.percentile(values[:: max(1, values.size // _RANGE_VALUES)], (5, 95))
+    return LayerSample(
+        layer=_layer_name(variable.name),
+        gradient=mean,
+        gradient_range=float(high - low),
+        # Rounding gives equal numbers a variance a little above 0.
+        variance=float(weights.var()) * weights.size / weights.shape[-1] if np.ptp(weights) else 0.0,
+        update_ratio=update / (float(np.abs(weights).mean()) + EPSILON),
+        nan=suspect and bool(np.isnan(values).any() or np.isnan(updated).any()),
+        infinite=suspect and bool(np.isinf(values).any() or np.isinf(updated).any()),
+    )
+
+
+def _layer_name(path: str) -> str:
+    """``mobilenetv2/block_1_expand/kernel`` -> ``block_1_expand``; a layer's other variables keep their names."""
+    *_, layer, variable = ["", *path.split("/")]
+    return layer if layer and variable == "kernel" else f"{layer}/{variable}".lstrip("/")
+
+
+T = TypeVar("T")
+
+
+def layer_curves(history: History) -> dict[str, Any]:
+    """Mean gradient and update ratio by layer (in the order of the network) and sampled step.
+
+    Three significant digits; null where a layer was not trained at a step, or its number was not finite.
+    """
+    if not history.samples:
+        return {}
+    widest = max(history.samples, key=lambda sample: len(sample.layers))
+    layers = _thin([layer.layer for layer in widest.layers], _MOST_LAYERS)
+    samples = _thin(history.samples, _MOST_SAMPLES)
+    by_layer = [{layer.layer: layer for layer in sample.layers} for sample in samples]
+    return {
+        "layers": layers,
+        "steps": [sample.step for sample in samples],
+        "phases": [sample.phase for sample in samples],
+        "gradient": [[_gradient(found.get(layer)) for found in by_layer] for layer in layers],
+        "update_ratio": [[_update_ratio(found.get(layer)) for found in by_layer] for layer in layers],
+    }
+
+
+def _gradient(layer: LayerSample | None) -> float | None:
+    return None if layer is None else _rounded(layer.gradient)
+
+
+def _update_ratio(layer: LayerSample | None) -> float | None:
+    return None if layer is None else _rounded(layer.update_ratio)
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.3g}") if math.isfinite(value) else None
+
+
+def _thin(values: Sequence[T], most: int) -> list[T]:
+    """Evenly spread, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(index * (len(values) - 1) / (most - 1))] for index in range(most)]

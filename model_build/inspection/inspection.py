@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from classifier.errors import UserError
 from model_build.data.dataset import scan
 from model_build.data.tensors import Progress
-from model_build.files import write_atomic
+from model_build.files import json_bytes, write_atomic
 from model_build.inspection.duplicates import Group, find_duplicates
 from model_build.inspection.evidence import Evidence, Issue, IssueSeverity
 from model_build.inspection.facts import FactsCache
@@ -49,6 +48,46 @@ class Inspection:
             return "Fit to train on, better after some repairs."
         return "Fit to train on."
 
+    def to_document(self) -> dict[str, Any]:
+        """Everything that was found, complete; ``verdict.severity`` is null where nothing was."""
+        evidence = self.evidence
+        summary = evidence.summary
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "source": self.source,
+            "verdict": {"severity": self.worst, "text": self.verdict},
+            "findings": [asdict(finding) for finding in self.findings],
+            "files": evidence.files,
+            "photos": len(evidence.photos),
+            "unreadable": [
+                {
+                    "file": one.photo.name,
+                    "label": one.photo.label,
+                    "split": one.photo.split,
+                    "size_bytes": one.size_bytes,
+                    "code": one.refused.code,
+                    "message": one.refused.message,
+                }
+                for one in evidence.unreadable
+            ],
+            "classes": summary.counts,
+            "splits": {split: summary.total(split) for split in summary.splits},
+            "balance": asdict(summary.balance),
+            "formats": summary.formats,
+            "modes": summary.modes,
+            "size_bytes": summary.size_bytes,
+            "short_side": asdict(summary.short_side),
+            "long_side": asdict(summary.long_side),
+            "aspect": asdict(summary.aspect),
+            "file_bytes": asdict(summary.file_bytes),
+            "input_size": asdict(summary.input_size),
+            "duplicates": {
+                "exact": [_group(group) for group in evidence.duplicates.exact],
+                "near": [_group(group) for group in evidence.duplicates.near],
+            },
+            "blank": [photo.name for photo in evidence.duplicates.blank],
+        }
+
 
 def inspect(source: str, root: Path, cache: FactsCache, progress: Progress = lambda *_: None) -> Inspection:
     """Inspect the photos of the folder ``root``, which the person knows as ``source``.
@@ -75,47 +114,6 @@ def inspect(source: str, root: Path, cache: FactsCache, progress: Progress = lam
     return Inspection(source, evidence, find(evidence), reading.cached)
 
 
-def to_document(inspection: Inspection) -> dict[str, Any]:
-    """Everything that was found, complete; ``verdict.severity`` is null where nothing was."""
-    evidence = inspection.evidence
-    summary = evidence.summary
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "source": inspection.source,
-        "verdict": {"severity": inspection.worst, "text": inspection.verdict},
-        "findings": [asdict(finding) for finding in inspection.findings],
-        "files": evidence.files,
-        "photos": len(evidence.photos),
-        "unreadable": [
-            {
-                "file": one.photo.name,
-                "label": one.photo.label,
-                "split": one.photo.split,
-                "size_bytes": one.size_bytes,
-                "code": one.refused.code,
-                "message": one.refused.message,
-            }
-            for one in evidence.unreadable
-        ],
-        "classes": summary.counts,
-        "splits": {split: summary.total(split) for split in summary.splits},
-        "balance": asdict(summary.balance),
-        "formats": summary.formats,
-        "modes": summary.modes,
-        "size_bytes": summary.size_bytes,
-        "short_side": asdict(summary.short_side),
-        "long_side": asdict(summary.long_side),
-        "aspect": asdict(summary.aspect),
-        "file_bytes": asdict(summary.file_bytes),
-        "input_size": asdict(summary.input_size),
-        "duplicates": {
-            "exact": [_group(group) for group in evidence.duplicates.exact],
-            "near": [_group(group) for group in evidence.duplicates.near],
-        },
-        "blank": [photo.name for photo in evidence.duplicates.blank],
-    }
-
-
 def _group(group: Group) -> dict[str, Any]:
     return {
         "files": [photo.name for photo in group.photos],
@@ -136,5 +134,5 @@ def note(run: Path, source: str, root: Path, cache: Path, progress: Progress = l
         UserError: see :func:`model_build.inspection.inspection.inspect`.
     """
     with FactsCache(cache / "inspection.sqlite3") as facts:
-        document = to_document(inspect(source, root, facts, progress))
-    write_atomic(run / NOTE_NAME, (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
+        document = inspect(source, root, facts, progress).to_document()
+    write_atomic(run / NOTE_NAME, json_bytes(document))

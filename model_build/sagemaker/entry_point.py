@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
+from model_build import TrainingConfig, Watcher, convert, package, train
 from model_build.sagemaker.container import Container
-from model_build.training.config import TrainingConfig
-from model_build.training.observers import TrainingWatcher
 
 if TYPE_CHECKING:
-    from model_build.training.fitting import Epoch
+    from model_build.training.observers import Epoch
     from model_build.training.run import Run
 
 _KEPT = ("*.json", "*.npz")  # not the decoded photos beside them, which can be had again
@@ -121,32 +120,17 @@ def train_in(container: Container, settings: Mapping[str, Any], *, package: bool
     An interrupted job, as on spot capacity, goes on from its last completed epoch.
 
     Raises:
-        UserError: no photos, a wrong setting, or what else :func:`model_build.training.train.train` cannot do.
+        UserError: no photos, a wrong setting, or what else :func:`model_build.train` cannot do.
     """
-    from model_build.diagnostics.observer import train_diagnosed
-
-    settings = dict(settings)
     weights = container.weights(settings.get("backbone"))
-    if weights is not None:
-        from model_build.training.weights import told_by_weights
-
-        settings |= told_by_weights(settings.get("backbone"), float(settings.get("alpha", 0.0)), weights)
-    config = TrainingConfig.composed(None, settings)
-    say(f"settings: {config.to_document()}")
+    say(f"settings: {dict(settings)}; weights: {weights.name if weights else 'none given'}")
     say(f"GPUs: {container.gpus}; checkpoints: {'yes' if container.checkpoints else 'no'}")
     out = container.model / RUN_NAME
     checkpoints = Checkpoints(container.checkpoints, out.with_name(f"{RUN_NAME}.partial"))
     checkpoints.restore()
     try:
         with container.photos() as photos:
-            run, _ = train_diagnosed(
-                config,
-                photos,
-                out,
-                weights=weights,
-                watcher=_Metrics(say, checkpoints),
-                on_finding=lambda finding: say(f"{finding.severity.value}: {finding.rule}: {finding.meaning}"),
-            )
+            run = train(photos, out, weights=weights, watcher=_Metrics(say, checkpoints), **settings).run
             # The last value of a metric is what a tuning job goes by: that of the weights which were kept.
             say(metric_line(validation_accuracy=run.record.validation["accuracy"]))
             if package:
@@ -165,7 +149,7 @@ def metric_line(**values: float) -> str:
     return "metrics: " + "; ".join(f"{name}={value:.6f}" for name, value in values.items())
 
 
-class _Metrics(TrainingWatcher):
+class _Metrics(Watcher):
     def __init__(self, say: Say, checkpoints: Checkpoints) -> None:
         self._say, self._checkpoints = say, checkpoints
 
@@ -186,15 +170,15 @@ class _Metrics(TrainingWatcher):
         )
         self._say(f"epoch {epoch.number} of {of}: {told}")
 
+    def finding(self, severity: str, rule: str, meaning: str) -> None:
+        self._say(f"{severity}: {rule}: {meaning}")
+
 
 def _package(run: Run, out: Path, photos: Path, say: Say) -> None:
-    from model_build.bundles.packaging import package
-    from model_build.conversion.convert import convert
-
     say("converting")
-    convert(run, data=photos)
-    manifest = package(run, out, name="model", data=photos)
-    say(f"packaged and proven: version {manifest.version}")
+    convert(run.folder, data=photos)
+    packaged = package(run.folder, out, name="model", data=photos)
+    say(f"packaged and verified: version {packaged.manifest.version}")
 
 
 def _reader(wanted: type) -> Callable[[str], Any]:

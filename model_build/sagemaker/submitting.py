@@ -9,8 +9,8 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,12 @@ from botocore.exceptions import ClientError
 import classifier
 import model_build
 from classifier.errors import UserError
+from model_build.data.remote import s3_client
 from model_build.sagemaker.container import PROGRAM
-from model_build.sagemaker.requests import JobPlan, check_request
+from model_build.sagemaker.requests import JobPlan, check_request, training_job, tuning_job
+from model_build.training.config import Setting, TrainingConfig, read_settings
+from model_build.tuning.space import search_of
+from model_build.tuning.study_summary import start_from
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,6 +47,14 @@ _ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
 @dataclass(frozen=True)
+class Submitted:
+    """The request as sent to SageMaker, and the job's ARN; None after a dry run."""
+
+    request: dict[str, Any]
+    arn: str | None
+
+
+@dataclass(frozen=True)
 class SourceDir:
     """The archive, and a name that changes with its content."""
 
@@ -52,6 +64,78 @@ class SourceDir:
     def key(self) -> str:
         """Where to put it below an S3 prefix."""
         return f"code/{hashlib.sha256(self.data).hexdigest()[:16]}/sourcedir.tar.gz"
+
+
+def submit_training_job(
+    plan: JobPlan,
+    *,
+    config: Path | None = None,
+    best_of: str | None = None,
+    storage: str | None = None,
+    studies: Path = Path("studies"),
+    dry_run: bool = False,
+    client: S3Client | None = None,
+    **settings: Setting,
+) -> Submitted:
+    """Train, convert and package on a SageMaker machine; the arguments are those of :func:`model_build.api.train`.
+
+    Example: ``submit_training_job(plan, best_of="digits", dry_run=True).request``
+
+    Raises:
+        UserError: a setting is wrong, SageMaker would refuse the request, or as :func:`submit`.
+    """
+    given, _ = start_from(config, best_of, storage, studies)
+    TrainingConfig.composed(given, settings)
+    # Only what was given: the rest is left to the network, which the weights in the container may decide.
+    document = read_settings(given) if isinstance(given, Path) else given or {}
+    explicit = {**document, **{name: value for name, value in settings.items() if value is not None}}
+    return _start(TRAIN, plan, lambda plan, code: training_job(plan, explicit, code), dry_run, client)
+
+
+def submit_tuning_job(
+    plan: JobPlan,
+    *,
+    jobs: int = 20,
+    parallel: int = 2,
+    backbones: Sequence[str] = (),
+    config: Path | None = None,
+    space: Path | None = None,
+    dry_run: bool = False,
+    client: S3Client | None = None,
+    **settings: Setting,
+) -> Submitted:
+    """Start a SageMaker tuning job of ``jobs`` trainings, ``parallel`` at once; the other arguments are those of
+    :func:`model_build.api.tune`.
+
+    Example: ``submit_tuning_job(plan, jobs=8, parallel=4, dry_run=True).request``
+
+    Raises:
+        UserError: a setting is wrong, SageMaker would refuse the request, or as :func:`submit`.
+    """
+    fixed, searched = search_of(config, space, backbones, settings)
+    searched.check()
+
+    def request(plan: JobPlan, code: str) -> dict[str, Any]:
+        return tuning_job(plan, fixed, searched, code, jobs=jobs, parallel=parallel)
+
+    return _start(TUNE, plan, request, dry_run, client)
+
+
+def _start(
+    operation: str,
+    plan: JobPlan,
+    request: Callable[[JobPlan, str], dict[str, Any]],
+    dry_run: bool,
+    client: S3Client | None,
+) -> Submitted:
+    import boto3
+
+    plan = replace(plan, region=plan.region or boto3.session.Session().region_name)
+    source, made = prepare(operation, plan, lambda code: request(plan, code))
+    if dry_run:
+        return Submitted(made, None)
+    sagemaker = boto3.client("sagemaker")
+    return Submitted(made, submit(operation, plan, source, made, s3=client or s3_client(), sagemaker=sagemaker))
 
 
 def build() -> SourceDir:

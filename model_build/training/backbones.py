@@ -16,9 +16,6 @@ Build = Callable[[Any, Any, float, str | None], Any]
 ``image`` is a symbolic tensor, (batch, height, width, 3) float32 RGB 0..255.
 """
 
-DEPTHS = ("none", "quarter", "half", "most", "all")
-"""How much of a backbone fine-tuning may change, from its end: names of the freeze points."""
-
 ALPHAS = (1.0, 0.35, 0.5, 0.75, 1.3, 1.4)
 """Width multipliers of MobileNetV2 with ImageNet weights (https://keras.io/api/applications/mobilenet/)."""
 
@@ -34,8 +31,8 @@ class Backbone:
         name: its Keras name in snake case.
         image_size: the input side it is meant for, in pixels; ``minimum_size``: the smallest that it accepts.
         build: makes it.
-        freeze_points: for ``quarter``, ``half`` and ``most`` of :data:`DEPTHS` how the name of the first layer begins
-            that fine-tuning may change.
+        freeze_points: for ``quarter``, ``half`` and ``most`` of ``choices.Depth`` how the name of the first layer
+            begins that fine-tuning may change.
         pretrained: whether it is meant to start from ImageNet weights, and fine-tuned with BatchNormalization frozen.
         has_alpha: whether it comes in widths.
     """

@@ -6,17 +6,20 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from classifier.errors import UserError
 from classifier.imaging import ResizePolicy
-from model_build.training.backbones import DEPTHS, find_backbone
+from model_build.choices import Depth, Optimizer
+from model_build.training.backbones import find_backbone
 
-OPTIMIZERS = ("adamw", "sgd")
 CLASS_WEIGHTS = ("auto", "balanced", "none")
 BEST_BY = ("loss", "accuracy")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+Setting = str | int | float | bool | None
+"""A setting of :class:`TrainingConfig` given by its name; None leaves it as it is."""
 _REMOVED = {"mix"}  # mixtures of two photos; every run of before has it in its config.json, as 0
 
 
@@ -35,7 +38,7 @@ class TrainingConfig:
         resize: how a photo becomes that square (``stretch``, ``crop`` or ``pad``), in training and in serving alike.
         head_epochs: passes of the first phase, over features computed once: a second each at most.
         head_learning_rate: its constant learning rate.
-        fine_tune: how much of the backbone the second phase changes, one of ``backbones.DEPTHS``.
+        fine_tune: how much of the backbone the second phase changes, one of :class:`model_build.choices.Depth`.
         epochs: at most this many passes of the second phase; 0 chooses by the number of photos.
         batch_size: photos a step.
         optimizer: ``adamw`` (Loshchilov and Hutter, 2019) or ``sgd`` with ``momentum`` and Nesterov's look-ahead.
@@ -121,13 +124,13 @@ class TrainingConfig:
             "resize": one_of(tuple(policy.value for policy in ResizePolicy), self.resize),
             "head_epochs": (self.head_epochs >= 0, "must be at least 0"),
             "head_learning_rate": (0 < self.head_learning_rate <= 1, "must be over 0 and at most 1"),
-            "fine_tune": one_of(DEPTHS, self.fine_tune),
+            "fine_tune": one_of(tuple(Depth), self.fine_tune),
             "epochs": (
                 self.epochs >= (0 if find_backbone(self.backbone).pretrained else 1),
                 "must be at least 1",
             ),
             "batch_size": (self.batch_size >= 2, "must be at least 2 (batch normalization needs two photos)"),
-            "optimizer": one_of(OPTIMIZERS, self.optimizer),
+            "optimizer": one_of(tuple(Optimizer), self.optimizer),
             "momentum": below_one(self.momentum),
             "learning_rate": (0 < self.learning_rate <= 1, "must be over 0 and at most 1"),
             "warmup_epochs": (self.warmup_epochs >= 0, "must be at least 0"),
@@ -180,6 +183,7 @@ class TrainingConfig:
             wanted = known[name]
             # Whole numbers are written without a point; bool is an int in Python and must not pass for one.
             value = float(given) if wanted is float and type(given) is int else given
+            value = str(value) if isinstance(value, StrEnum) else value
             if type(value) is not wanted:
                 raise UserError(f"{source}: {name} is {value!r}; it must be of type {wanted.__name__}")
             changes[name] = value
@@ -226,10 +230,10 @@ class TrainingConfig:
         )
 
     @classmethod
-    def composed(cls, file: Path | None, options: Mapping[str, Any]) -> Self:
-        """The defaults for the backbone asked for, then the settings of ``file``, then the ``options`` that are not
+    def composed(cls, settings: Path | Mapping[str, Any] | None, options: Mapping[str, Any]) -> Self:
+        """The defaults for the chosen backbone, then ``settings`` or those of a file, then the ``options`` that are not
         None. Raises UserError as :meth:`from_file` and :meth:`overridden` do."""
-        document = read_settings(file) if file else {}
+        document = read_settings(settings) if isinstance(settings, Path) else settings or {}
         asked = {**document, **{name: value for name, value in options.items() if value is not None}}
         name, pretrained = asked.get("backbone", cls.backbone), asked.get("pretrained")
         alpha = asked.get("alpha", cls.alpha)
@@ -238,7 +242,9 @@ class TrainingConfig:
             pretrained=pretrained,
             alpha=alpha if isinstance(alpha, int | float) else cls.alpha,
         )
-        return base.overridden(document, str(file)).overridden(options, "the options")
+        return base.overridden(document, str(settings) if isinstance(settings, Path) else "the settings").overridden(
+            options, "the options"
+        )
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

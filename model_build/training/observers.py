@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import numpy as np
+    from numpy.typing import NDArray
 
     from model_build.data.dataset import Split
     from model_build.data.tensors import Unreadable
@@ -148,23 +146,59 @@ class StepObserver(Protocol):
         """Go on from the :meth:`state` of an interrupted training; called before :meth:`on_train_begin`."""
 
 
-class TrainingWatcher:
-    """Told what happens while it happens. This one listens to nothing; override what is of interest."""
+class Watcher:
+    """Told what happens while it happens. This one is silent; override what is of interest."""
+
+    def step(self, what: str) -> None:
+        """What is being done from now on."""
+
+    def progress(self, done: int, total: int) -> None:
+        """``done`` of ``total`` photos or files of the present step."""
+
+    def say(self, message: str) -> None:
+        """Something worth knowing that is no error: an assumption, what was downloaded."""
 
     def decoded(self, done: int, total: int) -> None:
-        """``done`` of ``total`` files have been read."""
+        """Training: ``done`` of ``total`` files have been read."""
 
     def left_out(self, unreadable: Sequence[Unreadable]) -> None:
         """These files take no part; called once, with an empty sequence if all do."""
 
     def split(self, split: Split) -> None:
-        """Which photos train, validate and test."""
+        """Training: which photos train, validate and test."""
 
     def resumed(self, epochs: int) -> None:
-        """An unfinished training goes on after ``epochs`` completed ones."""
+        """Training: resumed after ``epochs`` completed ones."""
 
     def training_step(self, epoch: int, step: int, steps: int) -> None:
-        """``step`` of the ``steps`` of fine-tuning epoch ``epoch`` is done."""
+        """Training: ``step`` of the ``steps`` of fine-tuning epoch ``epoch`` is done."""
 
     def epoch(self, epoch: Epoch, of: int) -> None:
-        """An epoch has ended, of at most ``of``."""
+        """Training: an epoch has ended, of at most ``of``."""
+
+    def finding(self, severity: str, rule: str, meaning: str) -> None:
+        """Training: a diagnostic rule has fired; ``severity`` is ``warning`` or ``error``."""
+
+    def trials(self, ended: int, of: int) -> None:
+        """Tuning: ``ended`` of the wanted trials have a result."""
+
+    def waiting(self, running: int) -> None:
+        """Tuning: nothing is left to start; other processes run the last trials."""
+
+    def trial_started(self, number: int, params: Mapping[str, object]) -> None:
+        """Tuning: a trial starts with these settings."""
+
+    def trial_epoch(self, number: int, epoch: int, of: int, accuracy: float) -> None:
+        """Tuning: an epoch of a trial has ended, of at most ``of``; ``accuracy`` is on the validation photos."""
+
+    def trial_ended(self, number: int, accuracy: float) -> None:
+        """Tuning: a trial ran to its end."""
+
+    def trial_pruned(self, number: int, accuracy: float) -> None:
+        """Tuning: a trial was stopped because it did worse than others had at that stage."""
+
+    def trial_failed(self, number: int, reason: str) -> None:
+        """Tuning: a trial failed; the study continues."""
+
+
+SILENT = Watcher()

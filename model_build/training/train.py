@@ -29,7 +29,7 @@ from model_build.metrics.scores import Scores, score
 from model_build.training.checkpoints import PartialRun, partial_run
 from model_build.training.config import TrainingConfig
 from model_build.training.fitting import Fitted, fit
-from model_build.training.observers import Epoch, StepObserver, TrainingWatcher
+from model_build.training.observers import SILENT, Epoch, StepObserver, Watcher
 from model_build.training.predicting import predict_logits
 from model_build.training.run import (
     BACKBONE_NAME,
@@ -54,7 +54,7 @@ def train(
     out: Path,
     *,
     weights: Path | None = None,
-    watcher: TrainingWatcher | None = None,
+    watcher: Watcher = SILENT,
     observers: Sequence[StepObserver] = (),
     diagnose: Callable[[], dict[str, Any]] = dict,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -73,7 +73,6 @@ def train(
         UserError: ``out`` is taken, ``data`` cannot be trained on, the backbone or its weights do not exist, the
             unfinished training of ``out`` was begun with other settings, or the disk is full.
     """
-    watcher = watcher or TrainingWatcher()
     if weights:
         require_weights(weights, config.backbone)
     backbone, alpha = resolve_network(config.backbone, config.alpha, weights)
@@ -96,7 +95,7 @@ def _train(
     out: Path,
     partial: PartialRun,
     weights: Path | None,
-    watcher: TrainingWatcher,
+    watcher: Watcher,
     observers: Sequence[StepObserver],
     diagnose: Callable[[], dict[str, Any]],
     now: Callable[[], datetime],

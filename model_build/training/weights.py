@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from classifier.errors import UserError
 from model_build.training.backbones import ALPHAS, BACKBONES, Backbone, build_backbone, find_backbone
+from model_build.training.config import TrainingConfig, read_settings
 
 _SUFFIXES = (".weights.h5", ".h5")
 
@@ -79,11 +81,21 @@ def resolve_network(name: str | None, alpha: float, weights: Path | None) -> tup
     return backbone, owner[1] if owner else 1.0  # no owner: loading will say so
 
 
-def told_by_weights(name: str | None, alpha: float, weights: Path) -> dict[str, str | float]:
-    """The settings that a weights file decides: the network, and its alpha where it has one. Raises as
-    :func:`resolve_network` does."""
-    backbone, found = resolve_network(name, alpha, weights)
-    return {"backbone": backbone.name, **({"alpha": found} if backbone.has_alpha else {})}
+def configured(
+    settings: Path | Mapping[str, Any] | None, options: Mapping[str, Any], weights: Path | None
+) -> TrainingConfig:
+    """:meth:`TrainingConfig.composed`, where a network that neither ``options`` nor ``settings`` name is the weights'.
+
+    Raises:
+        UserError: as that and :func:`resolve_network` do.
+    """
+    document = read_settings(settings) if isinstance(settings, Path) else settings or {}
+    asked = {**document, **{name: value for name, value in options.items() if value is not None}}
+    name, alpha = asked.get("backbone"), asked.get("alpha") or 0.0
+    if weights and isinstance(name, str | None) and isinstance(alpha, int | float):
+        backbone, found = resolve_network(name, alpha, weights)
+        options = {**options, "backbone": backbone.name, **({"alpha": found} if backbone.has_alpha else {})}
+    return TrainingConfig.composed(settings, options)
 
 
 def _kernel_shapes(model: Any) -> list[tuple[int, ...]]:

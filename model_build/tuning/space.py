@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from classifier.errors import UserError
-from model_build.training.config import TrainingConfig
+from model_build.training.config import Setting, TrainingConfig, read_settings
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -172,3 +172,23 @@ SEARCH_SPACE = SearchSpace(
     }
 )
 """What ``bucketlens model tune`` searches unless told otherwise."""
+
+
+def search_of(
+    config: Path | None, space: Path | None, backbones: Sequence[str], settings: Mapping[str, Setting]
+) -> tuple[dict[str, Any], SearchSpace]:
+    """What all trials share, the settings of ``config`` and the ``settings`` that are not None, and what is searched:
+    the rest of :data:`SEARCH_SPACE`, or what the TOML file ``space`` says, over ``backbones`` if any are given.
+
+    Raises:
+        UserError: a file cannot be read, or a setting is wrong.
+    """
+    TrainingConfig.composed(config, settings)
+    fixed = {
+        **(read_settings(config) if config else {}),
+        **{name: value for name, value in settings.items() if value is not None},
+    }
+    searched = SEARCH_SPACE.without(fixed)
+    if space:
+        searched = searched.from_file(space)
+    return fixed, searched.with_backbones(backbones) if backbones else searched

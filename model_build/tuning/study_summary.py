@@ -180,3 +180,19 @@ def best_of(name: str, storage: str | None = None, studies: Path = DEFAULT_FOLDE
     study = load_study(StudyPlace.of(name, storage, studies))
     config = TrainingConfig().overridden(best_settings(study), f"the study {name}")
     return BestOf(config, summary_of(study))
+
+
+def start_from(
+    config: Path | None, study: str | None, storage: str | None, studies: Path
+) -> tuple[Path | dict[str, Any] | None, BestOf | None]:
+    """The settings to start from, a file's or those of a study's best trial, and that study.
+
+    Raises:
+        UserError: both are given, or as :func:`best_of`.
+    """
+    if study is None:
+        return config, None
+    if config:
+        raise UserError("--config and --best-of both give the settings; leave one out")
+    found = best_of(study, storage, studies)
+    return found.config.to_document(), found

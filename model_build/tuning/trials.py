@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
+from model_build.choices import Pruner
 from model_build.data.dataset import TRAIN, scan
 from model_build.training.config import TrainingConfig
-from model_build.training.observers import Epoch, TrainingWatcher
+from model_build.training.observers import Epoch, Watcher
 from model_build.tuning.space import SearchSpace, Value
 from model_build.tuning.studies import StudyPlace
 
 if TYPE_CHECKING:
     import optuna
 
-Trainer = Callable[[TrainingConfig, Path, TrainingWatcher], float]
+Trainer = Callable[[TrainingConfig, Path, Watcher], float]
 """(configuration, run folder to write, watcher) -> accuracy on the validation photos, 0 to 1."""
 
 
@@ -29,15 +29,6 @@ of 10 has all but annealed its learning rate, and one of 30 has not."""
 
 class OutOfTimeError(Exception):
     """The time that this process was given is over."""
-
-
-class Pruning(StrEnum):
-    """``median``: stop a trial that does worse than half of the others at its stage. ``hyperband``: give most trials
-    little, and more to those that lead (Li et al., JMLR 2018). ``none``: let all run."""
-
-    MEDIAN = "median"
-    HYPERBAND = "hyperband"
-    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class Tuning:
     fixed: Mapping[str, Any]
     trials: int
     timeout: float | None = None
-    pruning: Pruning = Pruning.MEDIAN
+    pruner: Pruner = Pruner.MEDIAN
     epochs: int = 0
     facts: Mapping[str, Any] | None = None
 
@@ -66,39 +57,11 @@ class Tuning:
         return TrainingConfig.composed(None, {**self.fixed, **params})
 
 
-class TuningWatcher:
-    """Told what happens while it happens. This one listens to nothing; override what is of interest."""
-
-    def counted(self, ended: int, of: int) -> None:
-        """``ended`` of the wanted trials have a result."""
-
-    def waiting(self, running: int) -> None:
-        """Nothing is left to begin; other processes run the last trials."""
-
-    def started(self, number: int, params: Mapping[str, Value]) -> None:
-        """A trial begins with these settings."""
-
-    def decoded(self, done: int, total: int) -> None:
-        """``done`` of ``total`` photos have been read for the trial."""
-
-    def epoch(self, number: int, epoch: int, of: int, accuracy: float) -> None:
-        """An epoch of a trial has ended, of at most ``of``; ``accuracy`` is on the validation photos."""
-
-    def ended(self, number: int, accuracy: float) -> None:
-        """A trial ran to its end."""
-
-    def pruned(self, number: int, accuracy: float) -> None:
-        """A trial was stopped because it did worse than others had at that stage."""
-
-    def failed(self, number: int, reason: str) -> None:
-        """A trial failed; the study goes on."""
-
-
 class Objective:
     """One trial: draw the settings, train, answer with the validation accuracy."""
 
     def __init__(
-        self, tuning: Tuning, trainer: Trainer, watcher: TuningWatcher, worker: str, out_of_time: Callable[[], bool]
+        self, tuning: Tuning, trainer: Trainer, watcher: Watcher, worker: str, out_of_time: Callable[[], bool]
     ) -> None:
         self._tuning, self._trainer, self._watcher = tuning, trainer, watcher
         self._worker, self._out_of_time = worker, out_of_time
@@ -118,7 +81,7 @@ class Objective:
         params = self._tuning.space.suggest(trial)
         config = self._tuning.config(params)
         trial.set_user_attr("config", config.to_document())
-        self._watcher.started(trial.number, params)
+        self._watcher.trial_started(trial.number, params)
         try:
             watcher = _TrialWatcher(trial, config, self._watcher, self._out_of_time)
             accuracy = self._trainer(config, self._tuning.place.runs / folder, watcher)
@@ -131,7 +94,7 @@ class Objective:
         except Exception as error:
             trial.set_user_attr("failure", one_line(error))
             raise
-        self._watcher.ended(trial.number, accuracy)
+        self._watcher.trial_ended(trial.number, accuracy)
         return accuracy
 
     def _yield_if_surplus(self, trial: optuna.Trial) -> None:
@@ -146,11 +109,11 @@ class Objective:
             raise RuntimeError("other processes run the last trials")
 
 
-class _TrialWatcher(TrainingWatcher):
+class _TrialWatcher(Watcher):
     """Tells Optuna how a trial goes, and ends it when it is hopeless or the time is over."""
 
     def __init__(
-        self, trial: optuna.Trial, config: TrainingConfig, watcher: TuningWatcher, out_of_time: Callable[[], bool]
+        self, trial: optuna.Trial, config: TrainingConfig, watcher: Watcher, out_of_time: Callable[[], bool]
     ) -> None:
         self._trial, self._watcher, self._out_of_time = trial, watcher, out_of_time
         self._head = config.head_epochs
@@ -163,7 +126,7 @@ class _TrialWatcher(TrainingWatcher):
 
     def epoch(self, epoch: Epoch, of: int) -> None:
         self.epochs = epoch.number
-        self._watcher.epoch(self._trial.number, epoch.number, of, epoch.validation_accuracy)
+        self._watcher.trial_epoch(self._trial.number, epoch.number, of, epoch.validation_accuracy)
         # The head's epochs take a second each and say little of where fine-tuning arrives.
         stage = STAGES * (epoch.number - self._head) // (of - self._head) if of > self._head else 0
         if stage > self._stage:
@@ -178,7 +141,7 @@ class _TrialWatcher(TrainingWatcher):
         self._trial.set_user_attr("epochs", epoch.number)
         self._trial.report(epoch.validation_accuracy, stage)
         if stage < STAGES and self._trial.should_prune():
-            self._watcher.pruned(self._trial.number, epoch.validation_accuracy)
+            self._watcher.trial_pruned(self._trial.number, epoch.validation_accuracy)
             raise TrialPruned
 
 
@@ -190,7 +153,7 @@ def one_line(error: BaseException) -> str:
 def photo_trainer(data: Path, weights: Mapping[str, Path]) -> Trainer:
     """Trains on the photos of ``data``; ``weights`` are files by backbone, for those that have one."""
 
-    def trainer(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
+    def trainer(config: TrainingConfig, out: Path, watcher: Watcher) -> float:
         from model_build.diagnostics.observer import train_diagnosed
         from model_build.native import load_tensorflow
         from model_build.training.run import Run
@@ -199,7 +162,7 @@ def photo_trainer(data: Path, weights: Mapping[str, Path]) -> Trainer:
             run = Run.open(out)
         else:
             load_tensorflow()[1].backend.clear_session()  # the networks of earlier trials
-            run, _ = train_diagnosed(config, data, out, weights=weights.get(config.backbone), watcher=watcher)
+            run = train_diagnosed(config, data, out, weights=weights.get(config.backbone), watcher=watcher).run
         return float(run.record.validation["accuracy"])
 
     return trainer

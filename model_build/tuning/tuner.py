@@ -7,22 +7,22 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classifier.errors import UserError
+from model_build.choices import Pruner
 from model_build.training.config import without_removed
+from model_build.training.observers import SILENT, Watcher
 from model_build.tuning.studies import StudyPlace, create_study, fail_abandoned, requeue, require_optuna, worker
 from model_build.tuning.study_summary import StudySummary, best_trial, summary_of
 from model_build.tuning.trials import (
     STAGES,
     Objective,
     OutOfTimeError,
-    Pruning,
     Trainer,
     Tuning,
-    TuningWatcher,
     one_line,
 )
 
@@ -39,20 +39,29 @@ _MOST_FAILURES_IN_A_ROW = 3
 _POLL_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """What a study has learnt, the page that shows it, and the best trial's run if it is on this machine."""
+
+    summary: StudySummary
+    page: Path
+    best_run: Path | None
+
+
 def first_trials(trials: int) -> int:
     """A third of the trials, 4 to 10, are drawn at random and run to their end: fewer teach nothing, more are better
     spent on what they have taught."""
     return min(10, max(4, trials // 3))
 
 
-def pruner_of(pruning: Pruning, stages: int, trials: int) -> BasePruner:
+def pruner_of(pruner: Pruner, stages: int, trials: int) -> BasePruner:
     pruners = require_optuna().pruners
     made: BasePruner
-    if pruning is Pruning.MEDIAN:
+    if pruner is Pruner.MEDIAN:
         made = pruners.MedianPruner(
             n_startup_trials=first_trials(trials), n_warmup_steps=_WATCHED_STAGES, n_min_trials=_FEWEST_COMPARED
         )
-    elif pruning is Pruning.HYPERBAND:
+    elif pruner is Pruner.HYPERBAND:
         made = pruners.HyperbandPruner(min_resource=_WATCHED_STAGES, max_resource=stages, reduction_factor=3)
     else:
         made = pruners.NopPruner()
@@ -73,7 +82,7 @@ def tune(
     tuning: Tuning,
     trainer: Trainer,
     *,
-    watcher: TuningWatcher | None = None,
+    watcher: Watcher = SILENT,
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], object] | None = None,
 ) -> StudySummary:
@@ -85,10 +94,9 @@ def tune(
         UserError: the study was begun with other settings, a trial cannot be trained for a reason that all share, or
             several in a row failed.
     """
-    watcher = watcher or TuningWatcher()
     wait = wait or threading.Event().wait
     deadline = clock() + tuning.timeout if tuning.timeout is not None else math.inf
-    study = create_study(tuning.place, pruner=pruner_of(tuning.pruning, STAGES, tuning.trials))
+    study = create_study(tuning.place, pruner=pruner_of(tuning.pruner, STAGES, tuning.trials))
     with tuning.place.locked():
         order = _begin(study, tuning)
     study.sampler = sampler_of(tuning.config({}).seed + order, tuning.trials)
@@ -99,7 +107,7 @@ def tune(
             with tuning.place.locked():
                 fail_abandoned(study, tuning.place)
             ended, running = _counts(study)
-            watcher.counted(ended, tuning.trials)
+            watcher.trials(ended, tuning.trials)
             if ended + running >= tuning.trials or clock() >= deadline:
                 if not running or clock() >= deadline:
                     break
@@ -116,7 +124,7 @@ def tune(
             except Exception as error:  # one trial that runs out of memory must not end the study
                 if not objective.lost:
                     failures += 1
-                    watcher.failed(objective.number, one_line(error))
+                    watcher.trial_failed(objective.number, one_line(error))
                 if failures >= _MOST_FAILURES_IN_A_ROW:
                     raise UserError(f"{failures} trials in a row failed, the last by {one_line(error)}") from error
             else:

@@ -16,7 +16,7 @@ import pytest
 from classifier.errors import UserError
 from model_build.training.backbones import build_backbone, find_backbone
 from model_build.training.config import TrainingConfig
-from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext, TrainingWatcher
+from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext, Watcher
 from model_build.training.run import BACKBONE_NAME, Run
 from model_build.training.train import train
 from model_build.training.weights import load_weights
@@ -44,9 +44,9 @@ import os, signal, sys
 from pathlib import Path
 from model_build.training.config import TrainingConfig
 from model_build.training.train import train
-from model_build.training.observers import TrainingWatcher
+from model_build.training.observers import Watcher
 
-class Killer(TrainingWatcher):
+class Killer(Watcher):
     def epoch(self, epoch, of):
         if epoch.number == 5:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -151,14 +151,14 @@ def test_a_killed_training_goes_on_and_ends_the_same(
         train(replace(_CONFIG, learning_rate=0.01), colours, out, weights=weights)
     assert "remove that folder to start over" in str(refused.value)
 
-    class Watcher(TrainingWatcher):
+    class Seen(Watcher):
         def __init__(self) -> None:
             self.resumed_after: list[int] = []
 
         def resumed(self, epochs: int) -> None:
             self.resumed_after.append(epochs)
 
-    watcher = Watcher()
+    watcher = Seen()
     run, _ = train(_CONFIG, colours, out, weights=weights, watcher=watcher)
     assert watcher.resumed_after == [4]
     assert not (tmp_path / "run.partial").exists()

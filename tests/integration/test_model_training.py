@@ -17,13 +17,13 @@ from classifier.model import Model, inspect
 from model_build.bundles.packaging import package
 from model_build.choices import QuantizationChoice
 from model_build.conversion.convert import Conversion, convert
-from model_build.data.sample_data import write_digits
+from model_build.data.sample_data import write_sample_data
 from model_build.evaluation.evaluating import evaluate
 from model_build.evaluation.opening import open_bundle
 from model_build.tflite.labels_metadata import read_labels
 from model_build.training.config import TrainingConfig
 from model_build.training.fitting import Epoch
-from model_build.training.observers import TrainingWatcher
+from model_build.training.observers import Watcher
 from model_build.training.run import (
     BACKBONE_NAME,
     CONFIG_NAME,
@@ -45,7 +45,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "digits"
-    counts = write_digits(out)
+    counts = write_sample_data(out)
     assert sum(counts.values()) == 1797
     return out
 
@@ -154,14 +154,14 @@ def test_training_gives_the_same_model_again(small: Path, tmp_path: Path) -> Non
 def test_the_best_epoch_wins_and_patience_ends_training(small: Path, tmp_path: Path) -> None:
     seen: list[Epoch] = []
 
-    class Watcher(TrainingWatcher):
+    class Seen(Watcher):
         def epoch(self, epoch: Epoch, of: int) -> None:
             assert of == 200
             seen.append(epoch)
 
     # A rate this high destroys what it learns, so that the validation loss soon stops falling.
     config = TrainingConfig(epochs=200, batch_size=8, learning_rate=0.9, patience=2)
-    run, _ = train(config, small, tmp_path / "run", watcher=Watcher())
+    run, _ = train(config, small, tmp_path / "run", watcher=Seen())
     best = min(seen, key=lambda epoch: epoch.validation_loss)
     assert seen[-1].number == best.number + 2 < 200
     assert run.record.validation["accuracy"] == pytest.approx(best.validation_accuracy, abs=1e-6)
@@ -187,7 +187,7 @@ def test_a_run_goes_on_from_weights_of_another(small: Path, run: Run, tmp_path: 
 
 
 def test_what_is_interrupted_leaves_nothing(small: Path, tmp_path: Path) -> None:
-    class Impatient(TrainingWatcher):
+    class Impatient(Watcher):
         def epoch(self, epoch: Epoch, of: int) -> None:
             raise KeyboardInterrupt
 

@@ -33,11 +33,12 @@ import os, signal, sys
 from pathlib import Path
 from model_build.tuning.space import SEARCH_SPACE
 from model_build.tuning.studies import StudyPlace
-from model_build.tuning.trials import Tuning, TuningWatcher, facts, photo_trainer
+from model_build.training.observers import Watcher
+from model_build.tuning.trials import Tuning, facts, photo_trainer
 from model_build.tuning.tuner import tune
 
-class Kill(TuningWatcher):
-    def epoch(self, number, epoch, of, accuracy):
+class Kill(Watcher):
+    def trial_epoch(self, number, epoch, of, accuracy):
         os.kill(os.getpid(), signal.SIGKILL)
 
 photos, space, studies = map(Path, sys.argv[1:])

@@ -12,7 +12,7 @@ import pytest
 
 from model_build.diagnostics import Diagnostics, Finding
 from model_build.diagnostics.facts import ActivationFacts
-from model_build.diagnostics.tensors import activation_facts, layer_samples
+from model_build.diagnostics.observer import activation_facts, layer_samples
 from model_build.training.observers import Epoch, EpochSample, StepRecord, TrainingContext, VariableSample
 
 CONTEXT = TrainingContext(

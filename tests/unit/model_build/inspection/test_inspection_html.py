@@ -15,7 +15,7 @@ from bucketlens.cli.inspection_table import show
 from model_build.html.charts import histogram, size_scatter, stacked_bars, ticks
 from model_build.html.elements import Html, page, table, text
 from model_build.inspection.facts import FactsCache
-from model_build.inspection.inspection import Inspection, to_document
+from model_build.inspection.inspection import Inspection
 from model_build.inspection.inspection_html import render
 from model_build.inspection.sheets import make_sheets
 from tests.unit.model_build.inspection.scenes import encoded, inspected, scene, scenes
@@ -123,7 +123,7 @@ def test_twenty_classes_stay_within_ten_megabytes(tmp_path: Path) -> None:
 
 
 def test_json_is_complete(spoiled: Inspection) -> None:
-    document = json.loads(json.dumps(to_document(spoiled)))
+    document = json.loads(json.dumps(spoiled.to_document()))
     assert document["schema_version"] == "1"
     assert document["verdict"]["severity"] == "stop"
     assert document["findings"][0]["severity"] == "stop"

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
+from model_build import choices
+from model_build.choices import Depth
 from model_build.native import load_tensorflow
 from model_build.training.backbones import (
     BACKBONES,
-    DEPTHS,
     Backbone,
     assign_weights,
     build_backbone,
@@ -23,6 +24,7 @@ _SPREAD = {"resnet50": 255.0}
 
 
 def test_the_registry_has_what_is_promised() -> None:
+    assert tuple(BACKBONES) == choices.BACKBONES
     assert set(BACKBONES) == {
         "small_cnn",
         "mobilenet_v2",
@@ -47,7 +49,7 @@ def test_a_backbone_takes_plain_pixels_and_freezes_at_its_points(backbone: Backb
     middle = black.shape[1] // 2
     spread = white[0, middle, middle] - black[0, middle, middle]
     assert (spread == pytest.approx(_SPREAD[backbone.name])) if backbone.name in _SPREAD else (2 <= spread.min() <= 10)
-    trained = [len(backbone.trained_layers(features.layers, depth)) for depth in DEPTHS]
+    trained = [len(backbone.trained_layers(features.layers, depth)) for depth in Depth]
     assert trained[0] == 0
     assert trained == sorted(set(trained))
     assert trained[-1] == len(features.layers)

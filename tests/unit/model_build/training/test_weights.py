@@ -7,7 +7,7 @@ import pytest
 
 from classifier.errors import UserError
 from model_build.training.backbones import build_backbone, find_backbone
-from model_build.training.weights import identify, load_weights, resolve_network
+from model_build.training.weights import configured, identify, load_weights, resolve_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -60,3 +60,16 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path) -> None:
         resolve_network("mobilenet_v2", 0.0, path)
     with pytest.raises(UserError, match="do not exist"):
         resolve_network(None, 0.0, tmp_path / "gone.weights.h5")
+
+
+def test_weights_decide_a_network_that_nothing_else_names(narrow: Path, tmp_path: Path) -> None:
+    """Alike with a configuration file, with a study's settings and with neither."""
+    file = tmp_path / "settings.toml"
+    file.write_text("epochs = 5\n")
+    for settings in (file, {"epochs": 5}, None):
+        config = configured(settings, {"backbone": None}, narrow)
+        assert (config.backbone, config.alpha) == ("mobilenet_v2", 0.35)
+        assert config.epochs == (0 if settings is None else 5)
+    assert configured({"alpha": 0.5}, {"alpha": 0.75}, narrow).alpha == 0.75
+    assert configured({"backbone": "resnet50"}, {}, narrow).backbone == "resnet50"
+    assert configured({"backbone": "resnet50"}, {"backbone": "xception"}, narrow).backbone == "xception"

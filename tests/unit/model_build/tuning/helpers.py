@@ -8,7 +8,7 @@ from typing import Any
 
 from model_build.training.config import TrainingConfig
 from model_build.training.fitting import Epoch
-from model_build.training.observers import TrainingWatcher
+from model_build.training.observers import Watcher
 from model_build.tuning.space import Choice, Real, SearchSpace, Whole
 from model_build.tuning.studies import StudyPlace
 from model_build.tuning.trials import Tuning
@@ -34,7 +34,7 @@ class FakeTrainer:
     def __init__(self) -> None:
         self.seen: list[TrainingConfig] = []
 
-    def __call__(self, config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
+    def __call__(self, config: TrainingConfig, out: Path, watcher: Watcher) -> float:
         self.seen.append(config)
         accuracy = quality(config)
         for number in range(1, config.epochs + 1):

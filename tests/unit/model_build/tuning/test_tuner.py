@@ -8,12 +8,12 @@ import pytest
 from optuna.trial import TrialState
 
 from classifier.errors import UserError
+from model_build.choices import Pruner
 from model_build.training.config import TrainingConfig
-from model_build.training.observers import TrainingWatcher
+from model_build.training.observers import Watcher
 from model_build.tuning.space import Choice, Whole
 from model_build.tuning.studies import create_study, load_study, worker
 from model_build.tuning.study_summary import best_settings, summary_of
-from model_build.tuning.trials import Pruning, TuningWatcher
 from model_build.tuning.tuner import best_run, tune
 from tests.unit.model_build.tuning.helpers import SPACE, FakeTrainer, epoch, quality, tuning
 
@@ -94,7 +94,7 @@ def test_hopeless_trials_stop_early_by_stages_of_their_own_schedule(tmp_path: Pa
     """Ten good trials, then one that is bad all the way: the median pruner ends it after the stages all have."""
     lengths: list[int] = []
 
-    def trainer(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
+    def trainer(config: TrainingConfig, out: Path, watcher: Watcher) -> float:
         good = len(lengths) < 10
         lengths.append(0)
         for number in range(1, config.epochs + 1):
@@ -108,7 +108,7 @@ def test_hopeless_trials_stop_early_by_stages_of_their_own_schedule(tmp_path: Pa
     assert [row.state for row in findings.trials] == ["complete"] * 10 + ["pruned"]
     assert (findings.trials[-1].accuracy, findings.trials[-1].epochs) == (0.1, 4)
     lengths.clear()
-    tune(tuning(tmp_path / "all", trials=11, space=space, pruning=Pruning.NONE), trainer)
+    tune(tuning(tmp_path / "all", trials=11, space=space, pruner=Pruner.NONE), trainer)
     assert lengths == [20] * 11
 
 
@@ -136,7 +136,7 @@ def test_a_trial_of_a_living_process_is_waited_for_and_taken_over_when_that_dies
     study = create_study(done.place)
     watched: list[int] = []
 
-    class Watcher(TuningWatcher):
+    class Seen(Watcher):
         def waiting(self, running: int) -> None:
             watched.append(running)
 
@@ -153,7 +153,7 @@ def test_a_trial_of_a_living_process_is_waited_for_and_taken_over_when_that_dies
             alive.__exit__(None, None, None)
             (done.place.workers / f"{name}.lock").touch()
 
-    findings = tune(done, trainer, watcher=Watcher(), wait=wait)
+    findings = tune(done, trainer, watcher=Seen(), wait=wait)
     assert watched == [1, 1, 1]
     assert [row.params for row in findings.trials[1:]] == [other.params]
 
@@ -174,7 +174,7 @@ def test_time_ends_a_process_and_the_next_one_goes_on_with_its_trial(tmp_path: P
 def test_an_interrupted_trial_is_not_lost(tmp_path: Path) -> None:
     interrupted: list[TrainingConfig] = []
 
-    def trainer(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
+    def trainer(config: TrainingConfig, out: Path, watcher: Watcher) -> float:
         interrupted.append(config)
         raise KeyboardInterrupt
 
@@ -190,7 +190,7 @@ def test_one_failed_trial_does_not_end_a_study_three_in_a_row_do(tmp_path: Path)
     trainer = FakeTrainer()
     fail = [False, True, True, False, True]
 
-    def sometimes(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
+    def sometimes(config: TrainingConfig, out: Path, watcher: Watcher) -> float:
         if fail and fail.pop(0):
             raise MemoryError("no room\nfor that batch")
         return trainer(config, out, watcher)
@@ -201,7 +201,7 @@ def test_one_failed_trial_does_not_end_a_study_three_in_a_row_do(tmp_path: Path)
     assert findings.count("complete") + findings.count("pruned") == 4
     assert findings.trials[1].note == "MemoryError: no room for that batch"
 
-    def never(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
+    def never(config: TrainingConfig, out: Path, watcher: Watcher) -> float:
         raise MemoryError
 
     with pytest.raises(UserError, match="3 trials in a row failed, the last by MemoryError"):
@@ -211,7 +211,7 @@ def test_one_failed_trial_does_not_end_a_study_three_in_a_row_do(tmp_path: Path)
 def test_what_the_user_must_mend_ends_the_study_at_once(tmp_path: Path) -> None:
     asked: list[TrainingConfig] = []
 
-    def trainer(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
+    def trainer(config: TrainingConfig, out: Path, watcher: Watcher) -> float:
         asked.append(config)
         raise UserError("the disk is full")
 
@@ -243,7 +243,7 @@ def test_a_trial_taken_over_by_others_is_left_to_them(tmp_path: Path) -> None:
     trainer = FakeTrainer()
     taken: list[int] = []
 
-    def slow(config: TrainingConfig, out: Path, watcher: TrainingWatcher) -> float:
+    def slow(config: TrainingConfig, out: Path, watcher: Watcher) -> float:
         if not taken:
             study = load_study(done.place)
             taken.append(study.get_trials(states=(TrialState.RUNNING,))[0].number)
@@ -262,7 +262,7 @@ def test_a_surplus_trial_gives_way(tmp_path: Path) -> None:
     study = create_study(done.place)
     began: list[int] = []
 
-    class Late(TuningWatcher):
+    class Late(Watcher):
         """Another process begins and ends the only trial just before this one does."""
 
         def counted(self, ended: int, of: int) -> None:

@@ -1,0 +1,408 @@
+"""What one does with a model, a function each: the command line, the demo and SageMaker's jobs call these.
+
+``data`` is a folder with a folder of photos per class or, where it may be text, ``s3://bucket/prefix/``, which is
+downloaded once. ``watcher`` is told what happens meanwhile; the default is silent. ``client`` is an S3 client; without
+one it is made from the environment. Every expected failure is a :class:`classifier.errors.BucketlensError`, and a
+ClientError or BotoCoreError where AWS refuses. What a function needs is imported when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from classifier.errors import UserError
+from model_build.choices import OutputChoice, Pruner, QuantizationChoice, Resize, ScalingChoice
+from model_build.data.remote import s3_client
+from model_build.training.observers import SILENT, Watcher
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from classifier.bundle import Manifest
+    from model_build.bundles.publish import Publication
+    from model_build.bundles.releases import Live, PublishedVersion
+    from model_build.conversion.convert import Conversion
+    from model_build.diagnostics.diagnosis import Trained
+    from model_build.evaluation.comparison import Difference
+    from model_build.evaluation.evaluating import Evaluation
+    from model_build.evaluation.gate import Evidence, GateLimits
+    from model_build.inspection.inspection import Inspection
+    from model_build.training.config import Setting
+    from model_build.tuning.study_summary import BestOf
+    from model_build.tuning.tuner import Tuned
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A bundle's manifest, and what packaging measured."""
+
+    manifest: Manifest
+    evidence: Evidence
+
+
+def inspect(
+    data: str | Path,
+    *,
+    out: Path | None = None,
+    cache: Path | None = None,
+    watcher: Watcher = SILENT,
+    client: S3Client | None = None,
+) -> Inspection:
+    """Find what is wrong with labelled photos before training: leaks, copies, unreadable files, imbalance.
+
+    Args:
+        out: HTML report to write.
+        cache: folder for what is kept between inspections; the user's caches by default.
+
+    Example: ``inspect("digits", out=Path("inspection.html")).verdict``
+    """
+    from model_build.files import cache_folder, write_atomic
+    from model_build.inspection.facts import FactsCache
+    from model_build.inspection.inspection import inspect as inspect_folder
+    from model_build.inspection.inspection_html import render
+    from model_build.inspection.sheets import make_sheets
+
+    if out and out.is_dir():
+        raise UserError(f"the report {out} cannot be written: it is a folder")
+    if out and not out.absolute().parent.is_dir():
+        raise UserError(f"the report {out} cannot be written: there is no folder {out.parent}")
+    kept = cache or cache_folder()
+    folder = _folder(data, watcher, client, kept)
+    with FactsCache(kept / "inspection.sqlite3") as facts:
+        watcher.step("reading photos")
+        inspection = inspect_folder(str(data), folder, facts, watcher.progress)
+        if out:
+            watcher.step("drawing thumbnails")
+            sheets = make_sheets(inspection, facts, watcher.progress)
+            page = render(inspection, sheets, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+        if facts.trouble:
+            watcher.say(facts.trouble)
+    if out:
+        try:
+            write_atomic(out, page.encode())
+        except OSError as error:
+            raise UserError(f"the report {out} cannot be written: {error.strerror}") from None
+    return inspection
+
+
+def train(
+    data: str | Path,
+    out: Path,
+    *,
+    config: Path | None = None,
+    best_of: str | None = None,
+    storage: str | None = None,
+    studies: Path = Path("studies"),
+    weights: Path | None = None,
+    watcher: Watcher = SILENT,
+    client: S3Client | None = None,
+    **settings: Setting,
+) -> Trained:
+    """Train a classifier, measure it on photos it has not seen, and write the run folder ``out`` with what a report of
+    it needs. The same call resumes an interrupted training after its last completed epoch.
+
+    Args:
+        config: TOML or JSON with settings; ``settings`` win over it. A network that neither names is the weights'.
+        best_of: take the settings of this study's best trial instead; ``storage`` and ``studies`` are as in
+            :func:`tune`.
+        weights: ``.weights.h5`` file to start from, in place of ImageNet's.
+
+    Example: ``train("digits", Path("runs/digits"), backbone="mobilenet_v2", epochs=10).scores.accuracy``
+    """
+    from model_build.diagnostics.observer import train_diagnosed
+    from model_build.training.weights import configured
+    from model_build.tuning.study_summary import start_from
+
+    given, study = start_from(config, best_of, storage, studies)
+    chosen = configured(given, settings, weights)
+    folder = _folder(data, watcher, client)
+    trained = train_diagnosed(chosen, folder, out, weights=weights, watcher=watcher)
+    _note(out, data, folder, study, watcher)
+    return trained
+
+
+def convert(
+    run: Path,
+    *,
+    data: Path | None = None,
+    tolerance: float = 0.005,
+    python: Path | None = None,
+    watcher: Watcher = SILENT,
+) -> Conversion:
+    """Convert a run to float32, float16, dynamic range and int8, measure each where it will serve, choose the cheapest.
+
+    Args:
+        data: where the run's photos are now, if they have been moved.
+        tolerance: validation accuracy that a format may lose against float32, as a share.
+        python: the Python whose interpreter will serve; this one by default.
+
+    Example: ``convert(Path("runs/digits")).chosen``
+    """
+    from model_build.conversion.convert import convert as convert_run
+    from model_build.training.run import Run
+
+    return convert_run(
+        Run.open(run), data=data, tolerance=tolerance, python=python, on_step=watcher.step, progress=watcher.progress
+    )
+
+
+def evaluate(target: Path, data: Path, *, watcher: Watcher = SILENT) -> Evaluation:
+    """Measure the model of a run or bundle folder on labelled photos, with the decoding and interpreter that serve.
+
+    Example: ``evaluate(Path("bundles/digits"), Path("digits")).scores.accuracy``
+    """
+    from model_build.evaluation.evaluating import evaluate as evaluate_model
+
+    watcher.step("evaluating")
+    evaluation = evaluate_model(target, data, progress=watcher.progress)
+    watcher.left_out(evaluation.unreadable)
+    return evaluation
+
+
+def diff(
+    a: str | Path,
+    b: str | Path,
+    data: Path,
+    *,
+    at: str | None = None,
+    watcher: Watcher = SILENT,
+    client: S3Client | None = None,
+) -> Difference:
+    """Find the photos whose label changes from model ``a`` to model ``b``.
+
+    Args:
+        a: run or bundle folder, ``s3://bucket/models/`` for the live version, or a version; ``b``: the same.
+        at: the model location that a bare version belongs to.
+
+    Example: ``diff("runs/old", "runs/new", Path("photos")).changes``
+    """
+    from model_build.evaluation.comparison import diff as compare
+    from model_build.evaluation.opening import open_model
+
+    first, second = (open_model(one, at=at, client=lambda: client or s3_client()) for one in (a, b))
+    watcher.step("classifying")
+    found = compare(first, second, data, progress=watcher.progress)
+    watcher.left_out(found.unreadable)
+    return found
+
+
+def package(
+    run: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    quantization: QuantizationChoice = QuantizationChoice.AUTO,
+    precision: float = 0.95,
+    review_threshold: float | None = None,
+    data: Path | None = None,
+    watcher: Watcher = SILENT,
+) -> Packaged:
+    """Write the bundle folder ``out`` from a converted run: model, manifest, report and a few golden photos.
+
+    Args:
+        precision: that predictions not marked for review should have; ``review_threshold`` sets the limit directly.
+        data: where the run's photos are now, if they have been moved.
+
+    Example: ``package(Path("runs/digits"), Path("bundles/digits")).manifest.version``
+    """
+    from model_build.bundles.packaging import package as package_run
+    from model_build.evaluation.gate import Evidence
+    from model_build.training.run import Run
+
+    watcher.step("packaging")
+    manifest = package_run(
+        Run.open(run),
+        out,
+        name=name,
+        quantization=quantization,
+        precision=precision,
+        review_threshold=review_threshold,
+        data=data,
+        progress=watcher.progress,
+    )
+    return Packaged(manifest, Evidence.of(manifest))
+
+
+def import_model(
+    tflite: Path,
+    labels: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    golden: Path | None = None,
+    resize: Resize = Resize.STRETCH,
+    scaling: ScalingChoice = ScalingChoice.AUTO,
+    output: OutputChoice = OutputChoice.AUTO,
+    review_threshold: float = 0.5,
+    watcher: Watcher = SILENT,
+) -> Manifest:
+    """Write the bundle folder ``out`` from a TensorFlow Lite classifier and its labels, one a line in output order.
+
+    Args:
+        golden: folder with a few photos for the bundle's self-test.
+
+    Example: ``import_model(Path("mobilenet.tflite"), Path("labels.txt"), Path("bundles/mobilenet"))``
+    """
+    from classifier.imaging import ResizePolicy
+    from model_build.bundles.importing import ImportRequest
+    from model_build.bundles.importing import import_model as import_request
+
+    policy = ResizePolicy(resize.value)
+    request = ImportRequest(tflite, labels, name, golden, policy, scaling, output, review_threshold)
+    return import_request(request, out, say=watcher.say)
+
+
+def publish(
+    bundle: Path,
+    to: str,
+    *,
+    promote: bool = True,
+    dry_run: bool = False,
+    limits: GateLimits | None = None,
+    data: Path | None = None,
+    force: str | None = None,
+    watcher: Watcher = SILENT,
+    client: S3Client | None = None,
+) -> Publication:
+    """Verify a bundle, put it through the gate, upload it as an immutable version, and make that the live one.
+
+    Args:
+        to: ``s3://bucket/models/``.
+        data: where the bundle's test photos are now, if they have been moved.
+        force: why it is published although the gate refuses it; the reason is kept in S3.
+
+    Example: ``publish(Path("bundles/digits"), "s3://my-bucket/models/").version``
+    """
+    from model_build.bundles.publish import publish_bundle
+    from model_build.evaluation.gate import GateLimits
+
+    if force is not None and not force.strip():
+        raise UserError("--force needs a reason, which is kept with the version")
+    watcher.step("verifying")
+    return publish_bundle(
+        bundle,
+        to,
+        client or s3_client(),
+        promote=promote,
+        dry_run=dry_run,
+        limits=limits or GateLimits(),
+        data=data,
+        force=force,
+        progress=watcher.progress,
+    )
+
+
+def promote(version: str, at: str, *, dry_run: bool = False, client: S3Client | None = None) -> Live:
+    """Make a published version the live one; returns what was live before.
+
+    Example: ``promote("20261120T101500Z-5d313724", "s3://my-bucket/models/")``
+    """
+    from model_build.bundles import releases
+
+    return releases.promote(version, at, client or s3_client(), dry_run=dry_run)
+
+
+def rollback(at: str, *, dry_run: bool = False, client: S3Client | None = None) -> tuple[str, str]:
+    """Make the previously live version live again; returns the version left and the one now live.
+
+    Example: ``rollback("s3://my-bucket/models/")``
+    """
+    from model_build.bundles import releases
+
+    return releases.rollback(at, client or s3_client(), dry_run=dry_run)
+
+
+def versions(at: str, *, client: S3Client | None = None) -> list[PublishedVersion]:
+    """The published versions, newest first.
+
+    Example: ``[one.version for one in versions("s3://my-bucket/models/") if one.live]``
+    """
+    from model_build.bundles import releases
+
+    return releases.versions(at, client or s3_client())
+
+
+def tune(
+    data: str | Path,
+    study: str,
+    *,
+    trials: int = 20,
+    timeout: float | None = None,
+    backbones: Sequence[str] = (),
+    weights: Sequence[Path] = (),
+    config: Path | None = None,
+    space: Path | None = None,
+    pruner: Pruner = Pruner.MEDIAN,
+    storage: str | None = None,
+    studies: Path = Path("studies"),
+    watcher: Watcher = SILENT,
+    client: S3Client | None = None,
+    **settings: Setting,
+) -> Tuned:
+    """Search for the settings with the highest validation accuracy. The same call resumes an interrupted study, and
+    several processes may run it at once.
+
+    Args:
+        trials: in the whole study, by all processes.
+        timeout: seconds after which this process stops.
+        backbones: search these only; ``weights``: files to start from, one a backbone.
+        config: TOML or JSON with settings that are fixed, as ``settings`` are.
+        space: TOML with what to search instead.
+        storage: URL of a database for several machines; SQLite in the study's folder by default.
+        studies: folder of all studies.
+
+    Example: ``tune("digits", "digits", trials=30).summary.best``
+    """
+    from model_build.tuning.space import search_of
+    from model_build.tuning.studies import PAGE_NAME, StudyPlace, load_study, require_optuna
+    from model_build.tuning.study_html import write_pages
+    from model_build.tuning.study_summary import best_of as look_up
+    from model_build.tuning.trials import Tuning, facts, photo_trainer, usual_epochs, weights_by_backbone
+    from model_build.tuning.tuner import Tuned, best_run
+    from model_build.tuning.tuner import tune as run_trials
+
+    require_optuna()
+    fixed, searched = search_of(config, space, backbones, settings)
+    place = StudyPlace.of(study, storage, studies)
+    folder = _folder(data, watcher, client)
+    about = facts(folder)
+    files = weights_by_backbone(weights)
+    if files and not backbones:
+        searched = searched.with_backbones(files)
+    searched.check()
+    tuning = Tuning(place, searched, fixed, trials, timeout, pruner, usual_epochs(folder), about)
+    summary = run_trials(tuning, photo_trainer(folder, files), watcher=watcher)
+    write_pages(summary, place)
+    best = best_run(load_study(place), place)
+    if best is not None:
+        _note(best, data, folder, look_up(study, storage, studies), watcher)
+    return Tuned(summary, place.folder / PAGE_NAME, best)
+
+
+def _note(run: Path, data: str | Path, folder: Path, study: BestOf | None, watcher: Watcher) -> None:
+    """Leave in a run folder what its report says beside the training: the photos' inspection, and the study."""
+    from model_build.files import cache_folder
+    from model_build.inspection.inspection import note
+
+    watcher.step("inspecting photos")
+    note(run, str(data), folder, cache_folder(), watcher.progress)
+    if study:
+        study.note(run)
+
+
+def _folder(data: str | Path, watcher: Watcher, client: S3Client | None, cache: Path | None = None) -> Path:
+    """``data`` itself, whether it exists or not, or for a place in S3 its copy in ``cache`` (the user's by default)."""
+    from model_build.data.remote import DataUri, fetch, is_remote
+    from model_build.files import cache_folder
+
+    if not is_remote(str(data)):
+        return Path(data)
+    uri = DataUri.parse(str(data))
+    watcher.step("downloading photos")
+    fetched = fetch(uri, client or s3_client(), (cache or cache_folder()) / "data", watcher.progress)
+    watcher.say(f"{fetched.downloaded} files downloaded, {fetched.present} already in {fetched.folder}")
+    return fetched.folder
