@@ -71,51 +71,63 @@ class Pipeline:
             FatalError: nothing in this batch can be right.
         """
         now = self._clock()
-        run = Run(model, request(request_id, now, deadline.budget), deadline, Lines(self._lines_key(request_id, 0)))
+        run = Run(model, request(request_id, now, deadline.budget), deadline, self._lines(request_id, 0))
         newest = _newest(images)
-        together = [image for image in newest if image.receive_count < _ALONE_FROM]
         done: dict[str, Outcome] = {}
 
-        def outcomes() -> list[Outcome]:
-            return [_shared(image, done[image.uri]) for image in images if image.uri in done]
+        def settle_done() -> None:
+            settle([_shared(image, done[image.uri]) for image in images if image.uri in done])
 
+        # Whoever comes for the first or second time may end the process, and whoever was begun alone has: before that,
+        # those that others have cost two tries get their turn.
+        due, begun = self._due_alone([image for image in newest if image.receive_count >= _ALONE_FROM], run, done)
+        self._run_alone(due, run, done, settle_done)
+        together = [image for image in newest if image.receive_count < _ALONE_FROM]
+        if done and together and run.fatal is None:
+            settle_done()
         for outcome in self._executor.map(lambda image: self._processor.process(image, run), together):
             done[outcome.image.uri] = outcome
         self._write_lines(run, done)
-        alone = [image for image in newest if image.receive_count >= _ALONE_FROM]
-        if alone and run.fatal is None:
-            self._run_alone(alone, run, done, lambda: settle(outcomes()))
+        for image in begun:
+            self._run_alone([image], run, done, settle_done)
+            if done[image.uri].status is Status.DEFERRED:
+                # A new message would have new tries, and could go on ending processes for ever.
+                error = done[image.uri].error or OutOfTime("no time was left for it")
+                done[image.uri] = Outcome(image, Status.FAILED, error=error)
         if run.fatal is not None:
             raise run.fatal
-        return outcomes()
+        return [_shared(image, done[image.uri]) for image in images]
+
+    def _due_alone(
+        self, images: list[ImageRef], run: Run, done: dict[str, Outcome]
+    ) -> tuple[list[ImageRef], list[ImageRef]]:
+        """Those with something left to do: never begun alone before, and begun, the one that waited longest first."""
+        due: list[ImageRef] = []
+        begun: list[tuple[str, ImageRef]] = []
+        for image, (known, begun_at) in zip(
+            images, self._executor.map(lambda image: self._known(image, run), images), strict=True
+        ):
+            if known is not None:
+                done[image.uri] = known
+            elif begun_at:
+                begun.append((begun_at, image))
+            else:
+                due.append(image)
+        if begun:
+            for image in due[1:]:
+                if image.receive_count >= _NEW_TRIES_FROM:
+                    done[image.uri] = Outcome(image, Status.DEFERRED)
+        waiting = [image for _, image in sorted(begun, key=lambda entry: entry[0])]
+        return [image for image in due if image.uri not in done], waiting
 
     def _run_alone(
         self, images: list[ImageRef], run: Run, done: dict[str, Outcome], settle: Callable[[], None]
     ) -> None:
-        """One by one; those that were begun alone before, and ended the process, come last."""
-        waiting: list[tuple[str, ImageRef]] = []
-        for image, (known, begun_at) in zip(
-            images, self._executor.map(lambda image: self._known(image, run), images), strict=True
-        ):
-            if known is None:
-                waiting.append((begun_at, image))
-            else:
-                done[image.uri] = known
-        waiting.sort(key=lambda entry: entry[0])
-        if any(begun_at for begun_at, _ in waiting):
-            for begun_at, image in waiting[1:]:
-                if not begun_at and image.receive_count >= _NEW_TRIES_FROM:
-                    done[image.uri] = Outcome(image, Status.DEFERRED)
-        for number, (begun_at, image) in enumerate(waiting, start=1):
-            if image.uri in done:
-                continue
-            settle()
-            outcome = self._processor.process(image, run, alone=True)
-            if begun_at and outcome.status is Status.DEFERRED:
-                # A new message would have new tries, and could go on ending processes for ever.
-                outcome = Outcome(image, Status.FAILED, error=outcome.error or OutOfTime("no time was left for it"))
-            done[image.uri] = outcome
-            self._write_lines(run, done, number)
+        for image in images:
+            if run.fatal is None:
+                settle()
+            done[image.uri] = self._processor.process(image, run, alone=True)
+            self._write_lines(run, done)
 
     def _known(self, image: ImageRef, run: Run) -> tuple[Outcome | None, str]:
         """The outcome if there is nothing to do; otherwise when it was begun alone before, or ""."""
@@ -126,15 +138,18 @@ class Pipeline:
         begun = seen is not None and seen.unfinished and image.sequencer in (None, seen.sequencer)
         return known, seen.classified_at if seen is not None and begun else ""
 
-    def _lines_key(self, request_id: str, number: int) -> str:
+    def _lines(self, request_id: str, number: int) -> Lines:
         # The time to the microsecond, as Lambda repeats the request id when it retries an asynchronous event.
         now = self._clock().astimezone(UTC)
         counted = f"-{number}" if number else ""
-        return f"{self._settings.output_prefix}dt={now:%Y-%m-%d}/{now:%H%M%S%f}-{request_id}{counted}.jsonl"
+        key = f"{self._settings.output_prefix}dt={now:%Y-%m-%d}/{now:%H%M%S%f}-{request_id}{counted}.jsonl"
+        return Lines(key, number)
 
-    def _write_lines(self, run: Run, done: dict[str, Outcome], number: int = 0) -> None:
+    def _write_lines(self, run: Run, done: dict[str, Outcome]) -> None:
         """One object for each output bucket; when that fails, its images are done again on their next delivery."""
-        lines, run.lines = run.lines, Lines(self._lines_key(run.request.request_id, number + 1))
+        if not run.lines.results:
+            return
+        lines, run.lines = run.lines, self._lines(run.request.request_id, run.lines.number + 1)
         for bucket, results in sorted(lines.results.items()):
             try:
                 self._store.write_lines(Output(bucket, lines.key), b"".join(result.to_line() for result in results))

@@ -84,10 +84,12 @@ class Lines:
 
     Args:
         key: of the object; it is in the table's items before the object is there.
+        number: how many objects the invocation has written before.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, number: int) -> None:
         self.key = key
+        self.number = number
         self.results: dict[str, list[Result]] = {}
 
     def add(self, bucket: str, result: Result) -> None:

@@ -1,4 +1,4 @@
-"""Two deliveries of one event that both begin its image alone."""
+"""What is begun alone, in which order, and what two deliveries of one event make of each other's claims."""
 
 from __future__ import annotations
 
@@ -63,3 +63,27 @@ def test_a_claim_of_the_dead_is_taken_over(aws: Aws, model: WorkerPool) -> None:
     outcomes = run(aws, model, [ref("a.png", receive_count=4)], request_id="second", after=200)
     assert statuses(outcomes) == ["classified"]
     assert "unfinished" not in (aws.item(IMAGE) or {})
+
+
+def test_who_has_lost_two_tries_is_done_before_newcomers_that_may_end_the_process(aws: Aws, model: WorkerPool) -> None:
+    aws.put(IMAGE, png("red"))
+    aws.put("incoming/poison.png", png("blue"))
+    settled: list[list[str]] = []
+
+    class Died(BaseException):
+        pass
+
+    def die_of_the_newcomer(data: bytes) -> None:
+        if data == png("blue"):
+            raise Died
+
+    with pytest.raises(Died):
+        run(
+            aws,
+            model,
+            [ref("poison.png", "0A", "m1", 1), ref("a.png", "0A", "m2", 3)],
+            classify=die_of_the_newcomer,
+            settle=lambda outcomes: settled.append(statuses(list(outcomes))),
+        )
+    assert (aws.item(IMAGE) or {})["status"] == {"S": "classified"}
+    assert settled[-1] == ["classified"]

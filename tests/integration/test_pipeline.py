@@ -332,6 +332,7 @@ def test_those_whose_tries_another_has_spent_get_new_ones(aws: Aws, model: Worke
             classify=poisonous,
             settle=lambda outcomes: told.append(statuses(list(outcomes))),
             request_id="r2",
+            after=1000.0,
         )
     assert told == [["deferred", "deferred"], ["classified", "deferred", "deferred"]]
 

@@ -85,9 +85,16 @@ DEFECTS = (
     ),
     Defect(
         "begun images do not come last",
+        (("pipeline.py", "elif begun_at:", "elif False:"),),
+    ),
+    Defect(
+        "newcomers come before those that have lost two tries",
         (
-            ("pipeline.py", "waiting.sort(key=lambda entry: entry[0])", "pass"),
-            ("pipeline.py", "_NEW_TRIES_FROM = 4", "_NEW_TRIES_FROM = 9"),
+            (
+                "pipeline.py",
+                "        self._run_alone(due, run, done, settle_done)\n",
+                "        begun = due + begun\n",
+            ),
         ),
     ),
     Defect(
