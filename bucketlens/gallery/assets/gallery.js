@@ -183,10 +183,12 @@ function sorted() {
 const GAP = 12;
 const CAPTION = 58;
 const OVERSCAN = 2; // rows drawn above and below what is seen
-const grid = { columns: 1, cell: 160, rowHeight: 218, active: 0, drawn: new Map() };
+// Where the scroller is and how high: kept, because asking the browser makes it lay the page out at once.
+const grid = { columns: 1, cell: 160, rowHeight: 218, active: 0, drawn: new Map(), top: 0, height: 0 };
 
 function measureGrid() {
   const width = $("grid").clientWidth;
+  grid.height = $("scroller").clientHeight;
   const wish = width < 480 ? 140 : 168;
   grid.columns = Math.max(1, Math.floor((width + GAP) / (wish + GAP)));
   grid.cell = Math.floor((width - GAP * (grid.columns - 1)) / grid.columns);
@@ -211,10 +213,9 @@ function resetGrid() {
 
 /** Draws the rows that are seen, and always that of the active cell, which may hold the focus; removes the others. */
 function drawRows() {
-  const { scrollTop, clientHeight } = $("scroller");
   const last = Math.ceil(shown.length / grid.columns) - 1;
-  const from = Math.max(0, Math.floor(scrollTop / grid.rowHeight) - OVERSCAN);
-  const to = Math.min(last, Math.floor((scrollTop + clientHeight) / grid.rowHeight) + OVERSCAN);
+  const from = Math.max(0, Math.floor(grid.top / grid.rowHeight) - OVERSCAN);
+  const to = Math.min(last, Math.floor((grid.top + grid.height) / grid.rowHeight) + OVERSCAN);
   const needed = new Set(shown.length ? [Math.floor(grid.active / grid.columns)] : []);
   for (let index = from; index <= to; index++) needed.add(index);
   for (const [index, row] of grid.drawn) {
@@ -284,16 +285,18 @@ function thumbnailOf(row) {
   return id in thumbnails ? `data:image/jpeg;base64,${thumbnails[id]}` : null;
 }
 
+function scrollTo(top) {
+  $("scroller").scrollTop = top;
+  grid.top = top;
+}
+
 function moveTo(position) {
   if (!shown.length) return;
   cellAt(grid.active)?.setAttribute("tabindex", -1);
   grid.active = Math.max(0, Math.min(position, shown.length - 1));
   const top = Math.floor(grid.active / grid.columns) * grid.rowHeight;
-  const scroller = $("scroller");
-  if (top < scroller.scrollTop) scroller.scrollTop = top;
-  else if (top + grid.rowHeight > scroller.scrollTop + scroller.clientHeight) {
-    scroller.scrollTop = top + grid.rowHeight - scroller.clientHeight + GAP;
-  }
+  if (top < grid.top) scrollTo(top);
+  else if (top + grid.rowHeight > grid.top + grid.height) scrollTo(top + grid.rowHeight - grid.height + GAP);
   drawRows();
 }
 
@@ -315,7 +318,10 @@ function update({ keepPlace = false } = {}) {
   showFacets();
   showHistogram();
   showChips();
-  if (!keepPlace) { grid.active = 0; $("scroller").scrollTop = 0; }
+  if (!keepPlace) {
+    grid.active = 0;
+    if (grid.top > 0) scrollTo(0);
+  }
   resetGrid();
   performance.measure("filter", { start });
   rememberView();
@@ -517,8 +523,11 @@ const DETAIL_KEYS = {
   ArrowRight: () => openDetail(grid.active + 1),
 };
 
+let enlarged = 0;
+
 function openDetail(position) {
   if (position < 0 || position >= shown.length) return;
+  enlarged = position;
   moveTo(position);
   const row = shown[grid.active];
   const dialog = $("detail");
@@ -649,7 +658,7 @@ function onKey(event) {
 }
 
 function onGridKey(event) {
-  const page = Math.max(1, Math.floor($("scroller").clientHeight / grid.rowHeight)) * grid.columns;
+  const page = Math.max(1, Math.floor(grid.height / grid.rowHeight)) * grid.columns;
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -grid.columns, ArrowDown: grid.columns, PageUp: -page, PageDown: page };
   if (event.key === "Enter") openDetail(grid.active);
   else if (event.key === "Home") moveTo(0);
@@ -771,7 +780,8 @@ function start() {
     const cell = event.target.closest("[data-at]");
     if (cell) grid.active = Number(cell.dataset.at);
   });
-  $("detail").addEventListener("close", focusActive);
+  // The browser gives the focus back to the cell that was enlarged first.
+  $("detail").addEventListener("close", () => { moveTo(enlarged); focusActive(); });
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   }
@@ -780,7 +790,7 @@ function start() {
   let frame = 0;
   $("scroller").addEventListener("scroll", () => {
     cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(drawRows);
+    frame = requestAnimationFrame(() => { grid.top = $("scroller").scrollTop; drawRows(); });
   }, { passive: true });
   new ResizeObserver(() => { measureGrid(); resetGrid(); }).observe($("scroller"));
 
