@@ -14,9 +14,9 @@ from rich.markup import escape
 
 from bucketlens import results
 from bucketlens.cli.results import StackOption
+from bucketlens.escaping import printable
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
-from model_build.files import cache_folder
-from model_build.files import require_free
+from model_build.files import cache_folder, require_free
 
 if TYPE_CHECKING:
     from bucketlens.gallery.thumbnails import Thumbnails
@@ -79,9 +79,9 @@ def _serve(
 def _write(
     out: Path, title: str, read: Callable[[], Iterator[results.Item]], thumbnails: Thumbnails, limit: int
 ) -> None:
+    from bucketlens.cli.display import messages, progress_bar
     from bucketlens.gallery.data import chunks
     from bucketlens.gallery.export import Results, write_file, write_folder
-    from bucketlens.cli.display import messages, progress_bar
 
     console = messages()
     in_one_file = out.suffix.lower() in (".html", ".htm")
@@ -101,7 +101,7 @@ def _write(
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     for reason, count in missing.most_common(5):
-        console.print(f"[yellow]no picture for {count:,}:[/] {escape(reason)}")
+        console.print(f"[yellow]no picture for {count:,}:[/] {escape(printable(reason))}")
     if more:
         console.print(f"[yellow]only the first {limit:,} results; --limit takes more[/]")
     files = [out] if in_one_file else [file for file in out.rglob("*") if file.is_file()]

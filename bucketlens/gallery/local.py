@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bucketlens.gallery.server import MOUNT, Gallery
 from bucketlens.gallery.thumbnails import Thumbnails
-from bucketlens.results import Query, find
 from bucketlens.local.stack import LocalStack
+from bucketlens.results import Query, find
 from model_build.files import cache_folder
 
 

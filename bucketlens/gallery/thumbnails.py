@@ -1,4 +1,8 @@
-"""JPEG pictures of classified images: decoded by the function's own decoder and kept, so that each is made once."""
+"""JPEG pictures of classified images: decoded by the function's own decoder and kept, so that each is made once.
+
+Only what the function has decoded already, in its bounded processes, is fetched and decoded again here: rejected images
+never, and classified ones only in the state (ETag) that was classified.
+"""
 
 from __future__ import annotations
 

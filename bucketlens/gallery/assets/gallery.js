@@ -20,7 +20,14 @@ function element(name, attributes = {}, ...children) {
 }
 
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
-const visible = (text) => String(text).replace(INVISIBLE, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+const visible = (text) => String(text).replace(INVISIBLE, escaped);
+
+/** \x07, \u202e or \u{e0001}: as the command line writes them (bucketlens/escaping.py). */
+function escaped(character) {
+  const code = character.codePointAt(0).toString(16);
+  if (code.length <= 2) return `\\x${code.padStart(2, "0")}`;
+  return code.length <= 4 ? `\\u${code.padStart(4, "0")}` : `\\u{${code}}`;
+}
 const data = (text, kind = "") => element("span", { class: `data ${kind}`, title: text }, text);
 const number = new Intl.NumberFormat("en");
 const confidenceText = (value) => value.toFixed(value > 0.995 && value < 1 ? 4 : 2);

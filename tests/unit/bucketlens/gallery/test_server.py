@@ -74,11 +74,13 @@ def test_what_the_limit_leaves_out_is_said() -> None:
 
 
 def test_a_table_that_does_not_answer_is_told_in_the_last_line() -> None:
+    nothing: Any = None
+
     def read() -> Iterable[dict[str, Any]]:
         yield item()
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
-    (last,) = Answer(Gallery("b", read, Thumbnails(None, None)), "/results.jsonl").lines
+    (last,) = Answer(Gallery("b", read, Thumbnails(nothing, None)), "/results.jsonl").lines
     assert "127.0.0.1:1" in last["error"]
 
 

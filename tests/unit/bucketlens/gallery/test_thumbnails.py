@@ -56,10 +56,11 @@ def test_a_thumbnail_fits_and_keeps_the_aspect_ratio(size: tuple[int, int], expe
 def test_a_picture_is_made_once_and_kept(aws: Aws, tmp_path: Path) -> None:
     image = put(aws, "incoming/a.png", png())
     counted = Counted()
-    thumbnails = Thumbnails(Interposed(aws.s3, "get_object", counted), tmp_path / "cache")
+    s3: Any = Interposed(aws.s3, "get_object", counted)
+    thumbnails = Thumbnails(s3, tmp_path / "cache")
     first = thumbnails.get(image)
     assert thumbnails.get(image) == first
-    assert Thumbnails(Interposed(aws.s3, "get_object", counted), tmp_path / "cache").get(image) == first
+    assert Thumbnails(s3, tmp_path / "cache").get(image) == first
     assert counted.calls == 1
     assert isinstance(thumbnails.get(image, 1024), bytes)
     assert counted.calls == 2
@@ -95,7 +96,8 @@ def test_storage_that_does_not_answer_is_an_error_and_a_refusal_is_a_reason(
     def fail(_: dict[str, Any]) -> None:
         raise client_error("Injected", status)
 
-    thumbnails = Thumbnails(Interposed(aws.s3, "get_object", fail), None)
+    s3: Any = Interposed(aws.s3, "get_object", fail)
+    thumbnails = Thumbnails(s3, None)
     if raises:
         with pytest.raises(ClientError):
             thumbnails.get(image)
