@@ -141,6 +141,7 @@ def serve(application: Gallery, port: int) -> WSGIServer:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 128  # a browser asks for a screen of pictures at once; five may wait by default
 
     def handle_error(self, *_: Any) -> None:
         """A browser that goes away in the middle of an answer is nothing to report."""

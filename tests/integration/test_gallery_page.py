@@ -129,6 +129,7 @@ def test_twenty_thousand_results(opened: Callable[..., Page], figures: Callable[
     with serving(MANY) as address:
         page = opened(address)
         _use_many(page, figures)
+        page.close()  # before the server that it still reads pictures from
     page = opened(folder(tmp_path / "site", [{**one, "etag": None} for one in MANY]))
     assert summary(page) == "20,000 results"
     ready = page.evaluate("performance.getEntriesByName('ready')[0].startTime")
@@ -420,6 +421,7 @@ def test_refresh_reads_anew_and_keeps_the_view(opened: Callable[..., Page]) -> N
         items += [item("incoming/new.jpg"), item("incoming/other.jpg", "dress"), rejected("incoming/bad.jpg")]
         page.get_by_role("button", name="Refresh").click()
         expect(page.locator("#summary")).to_have_text("4 of 6 results")
+        page.close()
 
 
 def test_an_empty_table_says_so(tmp_path: Path, opened: Callable[..., Page]) -> None:
