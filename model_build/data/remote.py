@@ -1,7 +1,7 @@
 """A data set in S3 -> the same files in a local folder, fetched in parallel, once.
 
 What is there with the size and entity tag that S3 lists stays; what has changed is fetched again; what S3 no longer
-has is removed. A killed download goes on where it stopped: every file gets its name only when it is complete, and a
+has is removed. A killed download resumes where it stopped: every file gets its name only when it is complete, and a
 journal beside the files says which version each one is.
 """
 

@@ -82,7 +82,7 @@ def _verdict(inspection: Inspection) -> Html:
             (IssueSeverity.NOTE, "good to know"),
         )
     ]
-    told = "; ".join(f"{count} {words}" for count, words in counts if count) or "nothing was found to object to"
+    told = "; ".join(f"{count} {words}" for count, words in counts if count) or "no problems"
     verdict = element("p", element("strong", inspection.verdict))
     return Html(f'<div class="verdict {kind}">{verdict}<p>Findings: {text(told)}.</p></div>')
 

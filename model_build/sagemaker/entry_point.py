@@ -55,7 +55,7 @@ class Checkpoints:
         shutil.rmtree(self._work, ignore_errors=True)
 
     def remove(self) -> None:
-        """The training has ended: nothing is left to go on with."""
+        """The training has ended: nothing is left to resume."""
         if self._kept is not None:
             shutil.rmtree(self._kept, ignore_errors=True)
 
@@ -117,7 +117,7 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
 def train_in(container: Container, settings: Mapping[str, Any], *, package: bool, say: Say) -> Run:
     """Train on the container's photos and leave the run, and the bundle made of it, where models belong.
 
-    An interrupted job, as on spot capacity, goes on from its last completed epoch.
+    An interrupted job, as on spot capacity, resumes after its last completed epoch.
 
     Raises:
         UserError: no photos, a wrong setting, or what else :func:`model_build.train` cannot do.

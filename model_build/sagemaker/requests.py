@@ -47,7 +47,7 @@ class JobPlan:
         output: S3 prefix for models, code and checkpoints.
         weights: S3 prefix with ``<backbone>*.weights.h5`` files; without it the container downloads ImageNet's.
         hours: the longest a job may run.
-        spot: use spare capacity; an interrupted job goes on from its checkpoint.
+        spot: use spare capacity; an interrupted job resumes from its checkpoint.
         region: for the toolkit's own download of the code.
     """
 

@@ -52,7 +52,7 @@ def answer(folder: Path) -> dict[str, Any]:
     except BucketlensError as error:
         return {**told, "failure": str(error)}
     if not np.isfinite(probabilities).all():
-        return {**told, "failure": f"gives numbers that are none in {told['interpreter']}"}
+        return {**told, "failure": f"returns NaN in {told['interpreter']}"}
     np.save(folder / PROBABILITIES_NAME, probabilities)
     return {**told, "latency_ms": as_document(latency)}
 

@@ -1,6 +1,6 @@
 """A training that has not ended: ``RUN.partial`` beside ``RUN``, which it becomes in one step, and the state in it.
 
-A kill at any moment leaves the state of the last completed epoch there; the same command then goes on from it.
+A kill at any moment leaves the state of the last completed epoch there; the same command then resumes from it.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class PartialRun:
         if changed:
             raise UserError(
                 f"{self.folder} holds an unfinished training that was begun otherwise ({'; '.join(changed[:3])});"
-                " give the same settings to go on with it, or remove that folder to start over"
+                " use the same settings to resume it, or remove that folder to start over"
             )
         return TrainingState.read(self._state)
 

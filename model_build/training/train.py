@@ -61,7 +61,7 @@ def train(
 ) -> tuple[Run, Scores]:
     """Decode, split, fit, measure; ``out`` appears in one step at the end.
 
-    The state of every completed epoch is kept in ``out`` + ``.partial``: after a kill the same call goes on from it.
+    The state of every completed epoch is kept in ``out`` + ``.partial``: after a kill the same call resumes from it.
 
     Args:
         observers: look into the training, and ``diagnose`` gives what they found, for the run record.

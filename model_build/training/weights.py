@@ -22,7 +22,7 @@ def load_weights(model: Any, path: Path, what: str) -> None:
     held = _kernel_shapes_of_file(path, what)
     if held != _kernel_shapes(model):
         owner = identify(path)
-        fitting = f"they fit --backbone {_described(*owner)}" if owner else "they fit no backbone there is"
+        fitting = f"they fit --backbone {_described(*owner)}" if owner else "they fit none of the known backbones"
         raise UserError(f"{path} does not hold weights for the backbone {what}; {fitting}")
     try:
         model.load_weights(path)
@@ -69,7 +69,7 @@ def resolve_network(name: str | None, alpha: float, weights: Path | None) -> tup
     if name is None:
         owner = identify(weights) if weights else ("small_cnn", 1.0)
         if owner is None:
-            raise UserError(f"{weights} fits no backbone there is: {', '.join(BACKBONES)}")
+            raise UserError(f"{weights} fits none of the backbones: {', '.join(BACKBONES)}")
         name, found = owner
         return find_backbone(name), alpha or found
     backbone = find_backbone(name)

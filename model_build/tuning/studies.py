@@ -54,10 +54,10 @@ class StudyPlace:
         """Raises UserError for a name that SageMaker or a file system would refuse, or a storage that is no URL."""
         if not NAME_PATTERN.fullmatch(name):
             raise UserError(
-                f"{name!r} is no name for a study; use up to 32 letters, digits and hyphens, no hyphen at either end"
+                f"{name!r} is not a valid study name; use up to 32 letters, digits and hyphens, no hyphen at either end"
             )
         if storage is not None and "://" not in storage:
-            raise UserError(f"the storage {storage!r} is no database URL, such as sqlite:///studies.db")
+            raise UserError(f"the storage {storage!r} is not a database URL such as sqlite:///studies.db")
         folder = studies / name
         return cls(name, folder, storage or f"sqlite:///{folder / DATABASE_NAME}")
 

@@ -76,7 +76,7 @@ def section(findings: StudySummary) -> list[Html]:
             ),
         ]
     else:
-        parts.append(element("p", "Which settings matter cannot be told from so few complete trials.", "muted"))
+        parts.append(element("p", "Too few complete trials to say which settings matter.", "muted"))
     if findings.count("complete") > 1:
         parts += [
             element("h2", "Which settings went with which accuracy"),

@@ -197,7 +197,7 @@ def weights_by_backbone(files: Iterable[Path]) -> dict[str, Path]:
     for file in files:
         owner = identify(file)
         if owner is None:
-            raise UserError(f"{file} fits no backbone there is")
+            raise UserError(f"{file} fits none of the known backbones")
         if owner[0] in found:
             raise UserError(f"{file} and {found[owner[0]]} both fit {owner[0]}; give one")
         found[owner[0]] = file

@@ -19,14 +19,14 @@ from tests.unit.model_build.tuning.helpers import FakeTrainer, quality, tuning
 
 @pytest.mark.parametrize("name", ["", "a_b", "a/b", "..", "-a", "a-", "x" * 33])
 def test_a_name_suits_sagemaker_and_file_systems(name: str) -> None:
-    with pytest.raises(UserError, match="is no name for a study"):
+    with pytest.raises(UserError, match="is not a valid study name"):
         StudyPlace.of(name)
 
 
 def test_the_database_lies_in_the_folder_unless_another_is_given(tmp_path: Path) -> None:
     assert StudyPlace.of("a", studies=tmp_path).storage == f"sqlite:///{tmp_path}/a/study.db"
     assert StudyPlace.of("a", "mysql://host/db").database is None
-    with pytest.raises(UserError, match="is no database URL"):
+    with pytest.raises(UserError, match="is not a database URL"):
         StudyPlace.of("a", "studies.db")
 
 
