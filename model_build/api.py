@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from classifier.errors import UserError
 from model_build.choices import OutputChoice, Pruner, QuantizationChoice, Resize, ScalingChoice
-from model_build.data.remote import s3_client
+from model_build.data.remote import DataUri, fetch, is_remote, s3_client
+from model_build.files import cache_folder, write_atomic
 from model_build.training.observers import SILENT, Watcher
 
 if TYPE_CHECKING:
@@ -60,16 +61,14 @@ def inspect(
 
     Example: ``inspect("digits", out=Path("inspection.html")).verdict``
     """
-    from model_build.files import cache_folder, write_atomic
     from model_build.inspection.facts import FactsCache
     from model_build.inspection.inspection import inspect as inspect_folder
     from model_build.inspection.inspection_html import render
     from model_build.inspection.sheets import make_sheets
 
-    if out and out.is_dir():
-        raise UserError(f"the report {out} cannot be written: it is a folder")
-    if out and not out.absolute().parent.is_dir():
-        raise UserError(f"the report {out} cannot be written: there is no folder {out.parent}")
+    if out and (out.is_dir() or not out.absolute().parent.is_dir()):
+        why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise UserError(f"the report {out} cannot be written: {why}")
     kept = cache or cache_folder()
     folder = _folder(data, watcher, client, kept)
     with FactsCache(kept / "inspection.sqlite3") as facts:
@@ -385,7 +384,6 @@ def tune(
 
 def _note(run: Path, data: str | Path, folder: Path, study: BestOf | None, watcher: Watcher) -> None:
     """Leave in a run folder what its report says beside the training: the photos' inspection, and the study."""
-    from model_build.files import cache_folder
     from model_build.inspection.inspection import note
 
     watcher.step("inspecting photos")
@@ -396,13 +394,11 @@ def _note(run: Path, data: str | Path, folder: Path, study: BestOf | None, watch
 
 def _folder(data: str | Path, watcher: Watcher, client: S3Client | None, cache: Path | None = None) -> Path:
     """``data`` itself, whether it exists or not, or for a place in S3 its copy in ``cache`` (the user's by default)."""
-    from model_build.data.remote import DataUri, fetch, is_remote
-    from model_build.files import cache_folder
-
     if not is_remote(str(data)):
         return Path(data)
-    uri = DataUri.parse(str(data))
     watcher.step("downloading photos")
-    fetched = fetch(uri, client or s3_client(), (cache or cache_folder()) / "data", watcher.progress)
+    fetched = fetch(
+        DataUri.parse(str(data)), client or s3_client(), (cache or cache_folder()) / "data", watcher.progress
+    )
     watcher.say(f"{fetched.downloaded} files downloaded, {fetched.present} already in {fetched.folder}")
     return fetched.folder

@@ -93,8 +93,8 @@ def publish_bundle(
         ClientError, BotoCoreError: what S3 refuses otherwise.
     """
     where = parse_prefix(uri)
-    refuse_input_prefix(client, where)
     opened = open_bundle(bundle).prove()
+    refuse_input_prefix(client, where)
     version = opened.manifest.version
     # Read before the upload: a version that somebody else promotes in the meantime must not be replaced unseen.
     before = live(client, where)

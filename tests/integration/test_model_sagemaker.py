@@ -62,6 +62,7 @@ def test_a_training_job_leaves_a_run_and_a_proven_bundle(container: dict[str, st
     assert (run.config.epochs, run.config.seed, run.record.images["test"]) == (1, 5, 12)
     manifest = open_bundle(base / "model/bundle").manifest
     assert manifest.labels == ("blue", "green", "red")
+    assert json.loads((run.folder / "inspection.json").read_text())["photos"] == 42
     accuracies = re.findall(METRICS[OBJECTIVE], done.stdout)
     assert len(accuracies) == 2  # of the epoch, and of the weights that were kept
     assert float(accuracies[-1]) == pytest.approx(run.record.validation["accuracy"], abs=1e-6)
