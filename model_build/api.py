@@ -78,13 +78,12 @@ def inspect(
             watcher.step("drawing thumbnails")
             sheets = make_sheets(inspection, facts, watcher.progress)
             page = render(inspection, sheets, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+            try:
+                write_atomic(out, page.encode())
+            except OSError as error:
+                raise UserError(f"the report {out} cannot be written: {error.strerror}") from None
         if facts.trouble:
             watcher.say(facts.trouble)
-    if out:
-        try:
-            write_atomic(out, page.encode())
-        except OSError as error:
-            raise UserError(f"the report {out} cannot be written: {error.strerror}") from None
     return inspection
 
 
@@ -250,8 +249,7 @@ def import_model(
     from model_build.bundles.importing import ImportRequest
     from model_build.bundles.importing import import_model as import_request
 
-    policy = ResizePolicy(resize.value)
-    request = ImportRequest(tflite, labels, name, golden, policy, scaling, output, review_threshold)
+    request = ImportRequest(tflite, labels, name, golden, ResizePolicy(resize.value), scaling, output, review_threshold)
     return import_request(request, out, say=watcher.say)
 
 
@@ -346,8 +344,7 @@ def tune(
     several processes may run it at once.
 
     Args:
-        trials: in the whole study, by all processes.
-        timeout: seconds after which this process stops.
+        trials: in the whole study, by all processes; ``timeout``: seconds after which this process stops.
         backbones: search these only; ``weights``: files to start from, one a backbone.
         config: TOML or JSON with settings that are fixed, as ``settings`` are.
         space: TOML with what to search instead.
@@ -368,12 +365,11 @@ def tune(
     fixed, searched = search_of(config, space, backbones, settings)
     place = StudyPlace.of(study, storage, studies)
     folder = _folder(data, watcher, client)
-    about = facts(folder)
     files = weights_by_backbone(weights)
     if files and not backbones:
         searched = searched.with_backbones(files)
     searched.check()
-    tuning = Tuning(place, searched, fixed, trials, timeout, pruner, usual_epochs(folder), about)
+    tuning = Tuning(place, searched, fixed, trials, timeout, pruner, usual_epochs(folder), facts(folder))
     summary = run_trials(tuning, photo_trainer(folder, files), watcher=watcher)
     write_pages(summary, place)
     best = best_run(load_study(place), place)
