@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from bucketlens import prices, queues
 from bucketlens.ledger import Comparison, Kind, Ledger, Page
 from bucketlens.stack import Stack
-from classifier.bundle import VERSION_PATTERN
 from classifier.errors import ImageNotFound, UserError
 
 if TYPE_CHECKING:
@@ -66,11 +65,13 @@ class Scope:
     older_than: str | None = None
 
     def __post_init__(self) -> None:
+        from classifier.bundle import VERSION_PATTERN  # costs numpy and Pillow, which --help need not wait for
+
         if not self.prefix.startswith(self.stack.input_prefix):
             raise UserError(f"--prefix {self.prefix} lies outside the input prefix {self.stack.input_prefix}")
         if self.older_than is not None and not VERSION_PATTERN.fullmatch(self.older_than):
             raise UserError(
-                f"--model-older-than {self.older_than} is no model version, such as 20261120T101500Z-5d313724;"
+                f"--model-older-than {self.older_than} is not a model version such as 20261120T101500Z-5d313724;"
                 " `bucketlens model versions` lists them"
             )
 

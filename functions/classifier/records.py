@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from classifier.errors import ImageNotFound, ImageRejected
-from classifier.model import Prediction
 
 if TYPE_CHECKING:
+    from classifier.model import Prediction
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 SCHEMA_VERSION = "1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,6 +56,19 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return self.remaining_ms
+
+
+class Late(Context):
+    """Leaves time to the caller and to the first of the threads that run images, and none to the others."""
+
+    def __init__(self) -> None:
+        self._threads: list[int] = []
+
+    def get_remaining_time_in_millis(self) -> int:
+        thread = threading.get_ident()
+        if thread not in self._threads:
+            self._threads.append(thread)
+        return 60_000 if thread in self._threads[:2] else 1
 
 
 Handler = Callable[[Any, Context], dict[str, Any]]
@@ -191,15 +205,9 @@ def test_images_left_at_the_deadline_go_back(aws: Aws, start: Callable[..., Hand
         aws.put(f"incoming/{name}.png", png("red"))
     handler = start()
 
-    class Late(Context):
-        asked = False
-
-        def get_remaining_time_in_millis(self) -> int:
-            left, self.asked = (1 if self.asked else 60_000), True
-            return left
-
     both = [notification("incoming/a.png"), notification("incoming/b.png")]
-    assert handler(sqs(*both), Late()) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    (failure,) = handler(sqs(*both), Late())["batchItemFailures"]
+    assert failure["itemIdentifier"] in ("m0", "m1")
     with pytest.raises(OutOfTime, match="1 of 2 images did not fit before the deadline"):
         handler({"Records": [both[0]["Records"][0], both[1]["Records"][0]]}, Late())
 
@@ -245,17 +253,10 @@ def test_a_deferred_message_is_sent_again_and_counts_as_done(
     for name in ("a", "b"):
         aws.put(f"incoming/{name}.png", png("red"))
 
-    class Late(Context):
-        asked = False
-
-        def get_remaining_time_in_millis(self) -> int:
-            left, self.asked = (1 if self.asked else 60_000), True
-            return left
-
     both = sqs(notification("incoming/a.png"), notification("incoming/b.png"))
     assert start(QUEUE_URL=url)(both, Late()) == {"batchItemFailures": []}
     (message,) = sqs_client.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
-    assert message["Body"] == both["Records"][1]["body"]
+    assert message["Body"] in [record["body"] for record in both["Records"]]
 
 
 def test_a_message_without_an_id_that_fails_brings_the_whole_batch_back(
