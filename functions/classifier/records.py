@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 from classifier.errors import ImageNotFound, ImageRejected
 
 if TYPE_CHECKING:
-    from classifier.model import Prediction
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    from classifier.model import Prediction
 
 SCHEMA_VERSION = "1"
 _DIGITS = 4
