@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.soak.schedule import HARMFUL, IDLE_BODIES, ODD_BODIES, OUTPUT_PREFIX
 from tests.soak.services import Message
-from tests.soak.world import Event, World, agree, comparable, documents, ordering, owes_document
+from tests.soak.world import DELETE_LOST, Event, World, agree, comparable, documents, ordering, owes_document
 
 # What each kind of image ends as; harmful ones end among the dead letters until what they break is mended.
 _ERROR_CODES = {
@@ -59,7 +59,9 @@ def _check_dead_letter(world: World, message: Message) -> None:
     # Who finds another delivery of the same event at work, or just dead, steps back.
     undisturbed = sum(not (invocation.disturbed or invocation.overlapped) for invocation in message.receives)
     overlapped = any(invocation.overlapped for invocation in message.receives)
-    if undisturbed > 1 or (world.profile.calm and not overlapped):
+    # Done five times, and never deleted.
+    undeleted = all(DELETE_LOST in invocation.disturbed for invocation in message.receives)
+    if undisturbed > 1 or (world.profile.calm and not overlapped and not undeleted):
         keys = ", ".join(event.key for event in events)
         world.violate(f"{message.message_id} ({keys}) was dead-lettered after {undisturbed} receives without a fault")
 

@@ -14,6 +14,7 @@ from tests.soak.schedule import BUCKET, INPUT_PREFIX, Image, Profile
 from tests.soak.scheduler import Process, Scheduler
 from tests.soak.services import Bucket, Message, Queue, StoredObject, Table
 
+DELETE_LOST = "a delete was lost"
 EPOCH = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
