@@ -40,9 +40,8 @@ def test_every_call_for_an_image_spoiled_in_every_way(tmp_path: Path) -> None:
     ):
         expected: dict[str, str] = {}
         for operations, colour in ((RECORDING, "red"), (REPLACING, "blue")):
-            cases = list(product(operations, TIMES))
-            names = {case: f"{case[0]}-{case[1][0]}-{case[1][1]}.png" for case in cases}
-            rules = [Rule(operation, names[operation, fault], *fault) for operation, fault in cases]
+            names = {case: f"{case[0]}-{case[1][0]}-{case[1][1]}.png" for case in product(REPLACING, TIMES)}
+            rules = [Rule(case[0], name, *case[1]) for case, name in names.items() if case[0] in operations]
             # What failed halfway is sent again, to come back when nobody may still be at it.
             rules += [Rule("SendMessageBatch", "", fault) for fault in Fault]
             dropped = {f"incoming/{name}": png(colour, seed=n) for n, name in enumerate(names.values())}
@@ -52,9 +51,13 @@ def test_every_call_for_an_image_spoiled_in_every_way(tmp_path: Path) -> None:
 
 
 def test_every_file_of_a_model_spoiled_in_every_way(tmp_path: Path) -> None:
-    with behind_a_proxy(tmp_path, retry_after_seconds=0, workers=1) as (application, proxy):
+    with behind_a_proxy(tmp_path, parameters={"BatchWindowSeconds": "1"}, retry_after_seconds=0, workers=1) as (
+        application,
+        proxy,
+    ):
         expected: dict[str, str] = {}
-        for fault, colour in zip(Fault, ("red", "green", "blue", "red", "green"), strict=True):
+        # To a reader, a reset and a lost answer are the same.
+        for fault, colour in zip(set(Fault) - {Fault.LOSE}, ("red", "green", "blue", "red"), strict=True):
             # The next function loads its model anew.
             application.drained(60)
             assert kill_functions() <= 1

@@ -23,11 +23,11 @@ CORRUPT = {"cut": (coloured()[:200], "image.corrupt"), "half": (encoded(picture(
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """The greatest memory of a function seen so far, in bytes, looked at ten times a second."""
+    """The greatest memory of a function seen so far, in bytes, looked at five times a second."""
     peak, done = [0], threading.Event()
 
     def look() -> None:
-        while not done.wait(0.1):
+        while not done.wait(0.2):
             peak[0] = max(peak[0], *(memory_bytes(pid) for pid in functions()), 0)
 
     looking = threading.Thread(target=look)

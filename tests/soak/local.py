@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+from bucketlens.local.event_source import BatchReport
 from tests.e2e.conftest import Application, behind_a_proxy
 from tests.support.bundles import CREATED, bundle_files, publish
 from tests.support.images import COLOURS, png
@@ -57,6 +58,12 @@ class Day:
                 self._open[call.subject.rpartition("/")[2]] += 1
             elif call.operation == "PutObject":
                 self._open.pop(call.subject.rpartition("/")[2].removesuffix(".json"), None)
+
+    def report(self, batch: BatchReport) -> None:
+        """Count batches that failed as a whole, by their error: a killed function's, a timeout."""
+        if batch.error is not None:
+            with self._lock:
+                self.counts[f"batches failed by {batch.error.type}"] += 1
 
     def kill(self) -> None:
         """Kill the functions; what they had fetched and not written is to be fetched again."""
@@ -124,8 +131,9 @@ def live_through(application: Application, day: Day, made: dict[str, tuple[bytes
             twice = repeat(application, [*twice, *portion[::50]])
             application.until(lambda: application.waiting(stack.queue_url) < BACKLOG, RESIGNED_SECONDS)
     application.drained(RESIGNED_SECONDS)
-    day.counts["not repeated"] = len(repeat(application, twice))
+    repeat(application, twice)
     application.drained(RESIGNED_SECONDS)
+    day.counts["events"] = len(keys) + len(keys[::50])
 
 
 def main(arguments: list[str]) -> int:
@@ -135,10 +143,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     day, made = Day(options.seed, options.failing), images(options.images)
+    parameters = {"Timeout": "30"}
     with (
         tempfile.TemporaryDirectory() as folder,
-        behind_a_proxy(Path(folder), parameters={"Timeout": "30"}, retry_after_seconds=1) as (application, proxy),
+        behind_a_proxy(Path(folder), parameters=parameters, retry_after_seconds=1, report=day.report) as running,
     ):
+        application, proxy = running
         proxy.plan, proxy.carried_out = day.plan, day.carried_out
         started, killer = time.monotonic(), Killer(day)
         killer.start()
@@ -150,12 +160,13 @@ def main(arguments: list[str]) -> int:
         wrong = application.wrong({key: outcome for key, (_, outcome) in made.items()})
         dead = application.waiting(application.stack.dead_letter_queue_url)
         models = Counter(item["model_version"]["S"] for item in application.items().values())
-    fetches, kept = day.counts["fetches"], day.counts["fetches"] - day.counts["fetches lost to kills"]
+    events, fetches = day.counts["events"], day.counts["fetches"]
+    kept = fetches - day.counts["fetches lost to kills"]
     lines = [
         f"{len(made):,} images in {seconds:.0f} s: {len(made) - len(wrong):,} right outcomes, {dead} dead letters",
-        ", ".join(f"{name} {count:,}" for name, count in day.counts.items()),
+        ", ".join(f"{name}: {count:,}" for name, count in day.counts.items()),
         ", ".join(f"{version}: {count:,} images" for version, count in sorted(models.items())),
-        f"fetches an image: {fetches / len(made):.3f}, {kept / len(made):.3f} without what the kills cost",
+        f"fetches an event: {fetches / events:.3f}, {kept / events:.3f} without what the kills cost",
         *wrong[:20],
     ]
     sys.stdout.write("\n".join([*lines, ""]))
