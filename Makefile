@@ -8,6 +8,7 @@
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    with one's own model and images besides
 #                  INVOKE_IMAGE=name SKIP_PULL_IMAGE=1          run in that image, and do not look for it in a registry
 # make soak        20 minutes of simulated bad days for the function, on every core: DURATION=60 for less, SEED=7 replays one
+# make soak-local  a bad day on the local stack: failing calls, killed functions, a promotion: IMAGES=10000, SEED=7
 # make bench       every claim of speed, as a ratio against a named baseline
 # make format      rewrite the sources in the house style
 # make docs        regenerate docs/commands.md from the command line
@@ -18,7 +19,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 MAKEFLAGS += --no-print-directory
-.PHONY: setup demo check test soak bench lint format docs sam-local lock clean
+.PHONY: setup demo check test soak soak-local bench lint format docs sam-local lock clean
 
 # A pyenv shim answers to a name and then fails, so a candidate is run before it is trusted.
 # $(call python,3.13 3.12) is the first of these versions that works.
@@ -98,6 +99,9 @@ sam-local: .venv-sam/.ready
 
 soak: .venv/.ready
 	$(BIN)/python -m tests.soak $(if $(SEED),--replay $(SEED),--seconds $(or $(DURATION),1200))
+
+soak-local: .venv/.ready
+	$(BIN)/python -m tests.soak.local --images $(or $(IMAGES),10000) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.ready
 	$(BIN)/python -m benchmarks

@@ -52,8 +52,8 @@ def send(sqs: SQSClient, url: str, bodies: Sequence[str]) -> None:
 
 
 def waiting(sqs: SQSClient, url: str) -> int:
-    """About how many messages a queue holds, those being worked on included."""
-    names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    """About how many messages a queue holds, those being worked on or sent with a delay included."""
+    names: Any = [f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")]
     attributes: Any = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
     return sum(int(attributes[name]) for name in names)
 

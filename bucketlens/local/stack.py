@@ -40,6 +40,7 @@ class LocalStack:
         retry_after_seconds: see ``EventSource``.
         report: called after each batch, by several threads.
         log_folder: takes ``function-<n>.log``; written anew.
+        function_endpoint: where the function finds AWS, such as a proxy; by default at this stack's own endpoint.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class LocalStack:
         retry_after_seconds: int | None = None,
         report: Callable[[BatchReport], None] = lambda _: None,
         log_folder: Path = LOG_FOLDER,
+        function_endpoint: str | None = None,
     ) -> None:
         self._template = template
         self._server = AwsServer(host, port)
@@ -67,6 +69,7 @@ class LocalStack:
         self._retry_after_seconds = retry_after_seconds
         self._report = report
         self._log_folder = log_folder
+        self._function_endpoint = function_endpoint
         self._running: contextlib.ExitStack | None = None
         self._deployment: Deployment | None = None
         self._aws: Clients | None = None
@@ -150,7 +153,10 @@ class LocalStack:
     @property
     def settings(self) -> dict[str, str]:
         """The function's environment variables."""
-        return {**self.deployment.function.environment, "AWS_ENDPOINT_URL": self.endpoint_url}
+        return {
+            **self.deployment.function.environment,
+            "AWS_ENDPOINT_URL": self._function_endpoint or self.endpoint_url,
+        }
 
     @property
     def workers(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from bucketlens.local.emulator import free_ports
 from bucketlens.local.rie import find_emulator
 from bucketlens.local.shell import variables
 from bucketlens.local.stack import LocalStack
@@ -23,6 +25,7 @@ from classifier.errors import UserError
 from model_build.bundles.publish import publish_bundle
 from tests.conftest import ROOT
 from tests.support.bundles import FIXTURES
+from tests.support.proxy import FaultProxy
 
 BIN = Path(sys.executable).parent
 
@@ -57,6 +60,34 @@ class Application:
         pages = self.stack.aws.s3.get_paginator("list_objects_v2").paginate(Bucket=self.stack.bucket, Prefix=prefix)
         return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
 
+    def wrong(self, expected: Mapping[str, str]) -> list[str]:
+        """Images whose item is not as expected, or whose JSON is not that item's; and items of no such image.
+
+        Args:
+            expected: object key -> label, or code of the rejection.
+        """
+        items = self.items()
+        found = [f"{key}: an item of no image" for key in items.keys() - expected.keys()]
+        for key, outcome in expected.items():
+            item = {name: next(iter(value.values())) for name, value in items.get(key, {}).items()}
+            if outcome not in (item.get("label"), item.get("error_code")) or "unfinished" in item:
+                found.append(f"{key}: {item} instead of {outcome}")
+                continue
+            output = f"predictions/{key.removeprefix('incoming/')}.json"
+            try:
+                document = json.loads(self.stack.aws.s3.get_object(Bucket=self.stack.bucket, Key=output)["Body"].read())
+            except self.stack.aws.s3.exceptions.NoSuchKey:
+                found.append(f"{key}: no JSON")
+                continue
+            names = ("request_id", "classified_at", "status")
+            if any(document[name] != item[name] for name in names):
+                found.append(f"{key}: JSON {document} of another attempt than item {item}")
+        return found
+
+    def drained(self, seconds: float) -> None:
+        """Wait until the queue is empty, messages in flight included."""
+        self.until(lambda: not self.waiting(self.stack.queue_url), seconds)
+
     def until(self, condition: Callable[[], bool], seconds: float = 90) -> None:
         """Poll until ``condition`` holds; fail when it does not in time."""
         pause, end = threading.Event(), time.monotonic() + seconds
@@ -73,13 +104,13 @@ class Application:
 
 
 @contextmanager
-def running_application(folder: Path, **options: Any) -> Iterator[Application]:
+def running_application(folder: Path, *, port: int = 0, **options: Any) -> Iterator[Application]:
     """A fresh stack with the fixture bundle published; ``options`` are those of LocalStack."""
     try:
         find_emulator()
     except UserError as error:
         pytest.skip(f"the Lambda runtime emulator is not installed: {error}")
-    with LocalStack(ROOT / "template.yaml", port=0, log_folder=folder / "log", **options) as stack:
+    with LocalStack(ROOT / "template.yaml", port=port, log_folder=folder / "log", **options) as stack:
         environment = {
             "PATH": f"{BIN}{os.pathsep}{os.defpath}",
             "HOME": str(folder),
@@ -87,6 +118,17 @@ def running_application(folder: Path, **options: Any) -> Iterator[Application]:
         }
         publish_bundle(FIXTURES / "bundle", stack.deployment.outputs["ModelUri"], stack.aws.s3)
         yield Application(stack, environment)
+
+
+@contextmanager
+def behind_a_proxy(folder: Path, **options: Any) -> Iterator[tuple[Application, FaultProxy]]:
+    """As ``running_application``, where everything that the function asks of AWS goes through the proxy."""
+    (port,) = free_ports(1)
+    with (
+        FaultProxy(f"http://127.0.0.1:{port}").running() as proxy,
+        running_application(folder, port=port, function_endpoint=proxy.url, **options) as application,
+    ):
+        yield application, proxy
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ from tests.support.bundles import LABELS, manifest_for, model_bytes
 from tests.support.images import COLOURS, encoded, picture, png
 from tests.support.misbehaving_model import start_seed
 from tests.support.pools import start_pool
+from tests.support.processes import children
 
 MEGABYTE = 2**20
 LIMITS = Limits(max_pixels=4_000_000)
@@ -54,23 +55,6 @@ def pool() -> Iterator[WorkerPool]:
 
 def assert_alive(pool: WorkerPool) -> None:
     assert pool.classify(png("green"), 1, 60).top[0].label == "green"
-
-
-def children() -> set[int]:
-    """Processes below this one that have not ended."""
-    parents: dict[int, int] = {}
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if folder.name.isdigit():
-                status, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-                if status != "Z":
-                    parents[int(folder.name)] = int(parent)
-    found, added = {os.getpid()}, True
-    while added:
-        below = {pid for pid, parent in parents.items() if parent in found} - found
-        found |= below
-        added = bool(below)
-    return found - {os.getpid()}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -325,6 +309,7 @@ SCRIPT = """
 import os, sys, threading
 from tests.support.images import png
 from tests.support.pools import start_pool
+from tests.support.processes import children
 threaded = sys.argv[1] == "threaded"
 if threaded:
     threading.Thread(target=threading.Event().wait, daemon=True).start()
