@@ -120,7 +120,7 @@ def test_a_function_that_cannot_be_imported_is_an_error(tmp_path: Path) -> None:
 def test_a_missing_folder_or_python_is_named(tmp_path: Path, function_dir: Path) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):
         Emulator(tmp_path / "nowhere", {}, 5, 128).start()
-    with pytest.raises(UserError, match="no-python is not a Python"):
+    with pytest.raises(UserError, match="no-python is not an executable Python"):
         Emulator(function_dir, {}, 5, 128, python=tmp_path / "no-python").start()
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')

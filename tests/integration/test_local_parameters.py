@@ -14,10 +14,10 @@ from tests.integration.local_helpers import TEMPLATE, needs_emulator
 
 
 def test_parameters_reach_names_settings_and_filter() -> None:
-    parameters = {"BucketName": "my-photos", "InputPrefix": "in/", "ModelVersion": "v1", "TopK": "3", "Timeout": "30"}
+    parameters = {"BucketName": "my-photos", "InputPrefix": "in/", "ModelVersion": "20261120T101500Z-5d313724", "TopK": "3", "Timeout": "30"}
     with LocalStack(TEMPLATE, port=0, event_source=False, parameters=parameters) as stack:
         assert stack.bucket == "my-photos"
-        assert stack.settings["MODEL_URI"] == "s3://my-photos/models/v1/"
+        assert stack.settings["MODEL_URI"] == "s3://my-photos/models/20261120T101500Z-5d313724/"
         assert stack.settings["TOP_K"] == "3"
         assert stack.deployment.function.timeout_seconds == 30
         configured = stack.aws.s3.get_bucket_notification_configuration(Bucket="my-photos")["QueueConfigurations"]
@@ -47,7 +47,7 @@ def test_a_wrong_parameter_leaves_nothing_running() -> None:
     ("options", "problem"),
     [
         ({"function_dir": Path("nowhere")}, "nowhere does not exist"),
-        ({"python": Path("no-python")}, "no-python is not a Python"),
+        ({"python": Path("no-python")}, "no-python is not an executable Python"),
         ({"template": Path("no-template.yaml")}, "no-template.yaml"),
     ],
 )

@@ -100,7 +100,7 @@ def test_the_story_of_an_imported_model(
     assert version in model("versions", "--at", URI).out
     back = model("rollback", "--at", URI)
     assert (back.code, back.out) == (1, "")
-    assert "none to go back to" in back.err
+    assert "no earlier version to roll back to" in back.err
 
 
 def mistakes(folder: Path) -> dict[str, tuple[list[object], str]]:
