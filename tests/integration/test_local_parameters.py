@@ -14,7 +14,13 @@ from tests.integration.local_helpers import TEMPLATE, needs_emulator
 
 
 def test_parameters_reach_names_settings_and_filter() -> None:
-    parameters = {"BucketName": "my-photos", "InputPrefix": "in/", "ModelVersion": "20261120T101500Z-5d313724", "TopK": "3", "Timeout": "30"}
+    parameters = {
+        "BucketName": "my-photos",
+        "InputPrefix": "in/",
+        "ModelVersion": "20261120T101500Z-5d313724",
+        "TopK": "3",
+        "Timeout": "30",
+    }
     with LocalStack(TEMPLATE, port=0, event_source=False, parameters=parameters) as stack:
         assert stack.bucket == "my-photos"
         assert stack.settings["MODEL_URI"] == "s3://my-photos/models/20261120T101500Z-5d313724/"
