@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
 from classifier.errors import StorageThrottled, StorageUnavailable, TransientError
 
@@ -35,10 +35,9 @@ _THROTTLED = frozenset(
 def clients(endpoint_url: str | None, connections: int) -> tuple[S3Client, DynamoDBClient]:
     """S3 and DynamoDB clients for one process: short timeouts, retries, as many connections as threads."""
     session, config = boto3.session.Session(), _config(endpoint_url, connections)
-    return (
-        session.client("s3", endpoint_url=endpoint_url, config=config),
-        session.client("dynamodb", endpoint_url=endpoint_url, config=config),
-    )
+    dynamodb = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
+    dynamodb.meta.events.register("before-parse.dynamodb", _refuse_cut_answer)
+    return session.client("s3", endpoint_url=endpoint_url, config=config), dynamodb
 
 
 def sqs_client(endpoint_url: str | None) -> SQSClient:
@@ -56,6 +55,13 @@ def translated(error: Exception, what: str) -> TransientError:
     reason = " ".join(str(error).split())
     kind = StorageThrottled if error_code(error) in _THROTTLED else StorageUnavailable
     return kind(f"{what}: {reason}")
+
+
+def _refuse_cut_answer(response_dict: dict[str, Any], **_: Any) -> None:
+    """botocore switches urllib3's own check off, and parses what is left of an item as an answer without one."""
+    length, body = response_dict["headers"].get("content-length"), response_dict["body"]
+    if length is not None and len(body) != int(length):
+        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(length))
 
 
 def _config(endpoint_url: str | None, connections: int) -> Config:
