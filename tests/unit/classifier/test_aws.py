@@ -27,8 +27,12 @@ def answering(body: bytes, length: int, monkeypatch: pytest.MonkeyPatch) -> Tabl
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     _, dynamodb = clients("http://127.0.0.1:1", connections=1)
-    answer = AWSResponse("http://127.0.0.1:1", 200, {"content-length": str(length)}, Raw(body))
-    dynamodb.meta.events.register("before-send.dynamodb.GetItem", lambda **_: answer)
+    headers: Any = {"content-length": str(length)}
+
+    def answer(**_: Any) -> Any:
+        return AWSResponse("http://127.0.0.1:1", 200, headers, Raw(body))
+
+    dynamodb.meta.events.register("before-send.dynamodb.GetItem", answer)
     return Table(dynamodb, "predictions")
 
 
