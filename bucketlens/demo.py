@@ -22,6 +22,7 @@ import model_build
 from bucketlens.cli import display
 from bucketlens.cli.main import run as run_to_exit
 from bucketlens.cli.results import print_table
+from bucketlens.gallery.local import mount_gallery
 from bucketlens.local.constants import DEFAULT_PORT
 from bucketlens.local.files import TEMPLATE
 from bucketlens.local.stack import LOG_FOLDER, LocalStack
@@ -220,6 +221,7 @@ def _go_on(bundle: Path, drops: list[Drop], items: list[Item], stack: LocalStack
 
 
 def _stay(stack: LocalStack) -> None:
+    console.print(f"Look at the results in a browser: {mount_gallery(stack)}")
     console.print("The local stack stays up until Ctrl-C.")
     stack.wait()
 

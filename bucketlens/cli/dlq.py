@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bucketlens.cli import display
+from bucketlens.cli.display import Format
 from bucketlens.cli.model import DryRunOption
 from bucketlens.cli.reconcile import YesOption
-from bucketlens.cli.display import Format
 from bucketlens.cli.results import StackOption
 from bucketlens.dead_letters import READERS, DeadLetter, DeadLetters, reasons
 from bucketlens.escaping import csv_cell, json_text, printable

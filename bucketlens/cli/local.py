@@ -56,6 +56,7 @@ def up(
     Example: bucketlens local up --port 5555
     """
     # Imported here: moto takes two seconds, which no other command should pay.
+    from bucketlens.gallery.local import mount_gallery
     from bucketlens.local.files import TEMPLATE
     from bucketlens.local.rie import ensure_emulator
     from bucketlens.local.stack import LOG_FOLDER, LocalStack
@@ -79,7 +80,7 @@ def up(
         ensure_emulator(lambda message: console.print(message, markup=False, highlight=False))
         with console.status("starting"):
             stack.start()
-        _show_stack(console, stack, LOG_FOLDER, retry_after)
+        _show_stack(console, stack, mount_gallery(stack), LOG_FOLDER, retry_after)
         stack.wait()
     except KeyboardInterrupt:
         console.print("stopping")
@@ -117,7 +118,7 @@ def _parameters(given: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _show_stack(console: Console, stack: LocalStack, log_folder: Path, retry_after: int) -> None:
+def _show_stack(console: Console, stack: LocalStack, gallery: str, log_folder: Path, retry_after: int) -> None:
     outputs = stack.deployment.outputs
     functions = "1 function" if stack.workers == 1 else f"{stack.workers} functions"
     port = stack.endpoint_url.rpartition(":")[2]
@@ -127,6 +128,7 @@ def _show_stack(console: Console, stack: LocalStack, log_folder: Path, retry_aft
         "bucket": stack.bucket,
         "queue": stack.queue_url,
         "table": stack.table,
+        "gallery": f"{gallery} (the results, to look at in a browser)",
         "function": f"{functions}, batches of {stack.deployment.event_source.batch_size}, logs in {log_folder}",
         "retries": f"failed images after {retry_after} s (on AWS after the queue's visibility timeout)",
     }

@@ -17,8 +17,8 @@ from rich.table import Table
 
 from bucketlens import queues
 from bucketlens.cli import display
-from bucketlens.cli.model import DryRunOption
 from bucketlens.cli.display import Format
+from bucketlens.cli.model import DryRunOption
 from bucketlens.cli.results import StackOption
 from bucketlens.escaping import csv_cell, json_text, printable
 from bucketlens.ledger import Kind, Ledger

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from bucketlens.local import fidelity
@@ -22,8 +23,10 @@ _BACKLOG = 128
 _ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
 
 
-class _Application(Protocol):
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any: ...
+class WsgiApplication(Protocol):
+    """PEP 3333."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any, /) -> Any: ...
 
 
 class AtomicWrites:
@@ -33,7 +36,7 @@ class AtomicWrites:
     both the order of predictions and the model's pointer rest on it. Plain uploads and reads stay concurrent.
     """
 
-    def __init__(self, application: _Application) -> None:
+    def __init__(self, application: WsgiApplication) -> None:
         self._application = application
         self._dynamodb = threading.Lock()
         self._s3 = threading.Lock()
@@ -74,6 +77,7 @@ class AwsServer:
         self._port = port
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
+        self._application: DispatcherMiddleware | None = None
 
     @property
     def port(self) -> int:
@@ -84,6 +88,12 @@ class AwsServer:
         """How clients on this machine reach it."""
         return f"http://{'127.0.0.1' if self._host in _ANY_ADDRESS else self._host}:{self._port}"
 
+    def mount(self, path: str, application: WsgiApplication) -> None:
+        """Serve a WSGI application below ``path``, which must be one that no request to AWS has, until ``stop()``."""
+        if self._application is None:
+            raise RuntimeError("the local endpoints are not running")
+        self._application.mounts[path] = application
+
     def start(self) -> None:
         """Raises UserError when the address cannot be listened on, RuntimeError for a second server in a process."""
         if not self._one_at_a_time.acquire(blocking=False):
@@ -93,11 +103,12 @@ class AwsServer:
                 self._port = listening.getsockname()[1]
                 fidelity.install()
                 moto_api_backend.reset()
-                application = AtomicWrites(DomainDispatcherApplication(create_backend_app))
+                endpoints = AtomicWrites(DomainDispatcherApplication(create_backend_app))
+                self._application = DispatcherMiddleware(endpoints)
                 self._server = make_server(
                     self._host,
                     self._port,
-                    application,
+                    self._application,
                     threaded=True,
                     request_handler=_Handler,
                     fd=listening.fileno(),
@@ -136,6 +147,6 @@ class AwsServer:
         if self._thread is not None:
             self._thread.join()
         self._server.server_close()
-        self._server = self._thread = None
+        self._server = self._thread = self._application = None
         moto_api_backend.reset()
         self._one_at_a_time.release()

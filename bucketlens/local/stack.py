@@ -18,7 +18,7 @@ from bucketlens.local.emulator import Emulator
 from bucketlens.local.event_source import BatchReport, EventSource
 from bucketlens.local.files import FUNCTION_DIR, TEMPLATE
 from bucketlens.local.rie import find_emulator
-from bucketlens.local.server import AwsServer
+from bucketlens.local.server import AwsServer, WsgiApplication
 from bucketlens.local.template import LocalTemplate, read_template
 from classifier.bundle import ModelUri
 from classifier.errors import UserError
@@ -112,6 +112,11 @@ class LocalStack:
         if self._event_source is None:
             raise RuntimeError("there is no event source to wait for")
         return self._event_source.wait(timeout)
+
+    def mount(self, path: str, application: WsgiApplication) -> str:
+        """Serve a WSGI application below ``path`` beside the endpoints; its address."""
+        self._server.mount(path, application)
+        return f"{self.endpoint_url}{path}/"
 
     def model_is_published(self) -> bool:
         """Whether the function will find a model: the pointer, or the pinned version's manifest."""

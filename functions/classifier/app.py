@@ -28,7 +28,7 @@ from classifier.loader import BundleLoader
 from classifier.memory import resident_bytes, share_of_decoding
 from classifier.messages import Messages, Queue
 from classifier.pipeline import IN_FLIGHT, Pipeline
-from classifier.pool import CPU_SECONDS, WorkerPool
+from classifier.pool import WorkerPool
 from classifier.processor import Outcome, Status
 from classifier.serving import ServedModel
 from classifier.settings import Settings
@@ -130,8 +130,6 @@ def _workers(settings: Settings, manifest: Manifest, content: bytes) -> WorkerPo
         content,
         workers=settings.workers,
         limits=settings.limits,
-        # Three times what the bound of processor time takes on the part of a vCPU that this much memory comes with.
-        wall_seconds=3 * CPU_SECONDS / min(1.0, settings.vcpus),
         plan_memory=lambda model, worker: share_of_decoding(
             settings.memory_bytes,
             own=resident_bytes(),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import queue
+import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,7 +37,10 @@ from classifier.worker import IMAGE, MODEL
 CPU_SECONDS = 10.0
 """Processor time that decoding one image may take; the largest legal pictures of real cameras take 1 to 2 s."""
 
-_LOAD_SECONDS = 60.0
+HANG_SECONDS = 30.0
+
+_STIRRING_SECONDS = 0.05
+_PIECE = 65_536
 _REJECTIONS: dict[str, type[BucketlensError]] = {kind.code: kind for kind in ImageRejected.__subclasses__()}
 
 
@@ -46,13 +52,11 @@ class Bounds:
         limits: bytes and pixels.
         memory: bytes that its decoding may take.
         cpu_seconds: of decoding.
-        wall_seconds: of decoding and of prediction each, for what hangs without using the CPU.
     """
 
     limits: Limits
     memory: int
     cpu_seconds: float
-    wall_seconds: float
 
 
 class ModelFile:
@@ -67,6 +71,10 @@ class ModelFile:
 
     def __del__(self) -> None:
         os.close(self.descriptor)
+
+
+class _Hung(Exception):
+    """A worker neither answers nor uses the processor."""
 
 
 class WorkerDied(Exception):
@@ -98,39 +106,38 @@ class _Worker:
         ModelUnavailable: no process could be started.
     """
 
-    def __init__(self, parent: seed.Seed, model: ModelFile, manifest: Manifest) -> None:
+    def __init__(self, parent: seed.Seed, model: ModelFile, manifest: Manifest, hang_seconds: float) -> None:
         self.usable = True
         self._seed = parent
+        self._hang_seconds = hang_seconds
+        self._received = b""
         self._connection, theirs = socket.socketpair()
-        self._answers = self._connection.makefile("rb")
+        self._connection.setblocking(False)
+        self._poll = select.poll()
         with theirs:
             self._pid = self._seed.fork(theirs)
         document = manifest.to_bytes()
         try:
-            self._connection.settimeout(_LOAD_SECONDS)
             socket.send_fds(self._connection, [MODEL.pack(len(document))], [model.descriptor])
-            self._connection.sendall(document)
-            loaded = self._read(decoded=False)
-        except TimeoutError:
+            self._send(document, deadline=math.inf)
+            loaded = self._read(deadline=math.inf)
+        except _Hung as error:
             self.close()
-            raise ModelIncompatibleError(
-                f"the interpreter did not load the model within {_LOAD_SECONDS:.0f} s"
-            ) from None
-        except WorkerDied as error:
-            raise ModelIncompatibleError(f"the interpreter ends with {error} when it loads the model") from error
+            raise ModelIncompatibleError(f"the interpreter {error} when it loads the model") from None
+        except ConnectionError:
+            how = WorkerDied(self.close(), decoded=False)
+            raise ModelIncompatibleError(f"the interpreter ends with {how} when it loads the model") from None
         if "code" in loaded:
             self.close()
             raise ModelIncompatibleError(loaded["message"])
         self.private_bytes = int(loaded["private"])
 
     def __del__(self) -> None:
-        self._answers.close()
         self._connection.close()
 
     def close(self) -> int:
         """End the process; how it ended, as :func:`os.waitpid` says it."""
         self.usable = False
-        self._answers.close()
         self._connection.close()
         try:
             return self._seed.end(self._pid)
@@ -142,29 +149,28 @@ class _Worker:
 
         Raises:
             ImageRejected, ModelIncompatibleError: as the worker found.
-            ImageTooCostly: the wall-clock bound was reached while it was decoded.
-            ModelUnavailable: the same while the model ran.
+            ImageTooCostly: the worker hung while it decoded it.
+            ModelUnavailable: it hung while the model ran.
             OutOfTime: the deadline came first.
             WorkerDied
         """
-        decoded, expires = False, deadline
+        decoded = False
         try:
-            expires = self._set_timeout(bounds, deadline)
             header = IMAGE.pack(len(data), bounds.memory, bounds.limits.max_pixels, bounds.cpu_seconds, top_k)
             sent = self._connection.sendmsg([header, data])
-            self._connection.sendall(memoryview(data)[max(0, sent - len(header)) :])
-            facts = self._read(decoded=False)
+            self._send(memoryview(data)[max(0, sent - len(header)) :], deadline)
+            facts = self._read(deadline)
             if "code" not in facts:
                 decoded = True
-                expires = self._set_timeout(bounds, deadline)
-                facts |= self._read(decoded=True)
-        except TimeoutError:
+                facts |= self._read(deadline)
+        except OutOfTime:
             self.close()
-            if expires >= deadline:
-                raise OutOfTime("the invocation's time was up before the image was done") from None
+            raise
+        except _Hung as error:
+            self.close()
             if decoded:
-                raise ModelUnavailable(f"the model did not answer within {bounds.wall_seconds:.0f} s") from None
-            raise ImageTooCostly(f"{_what(data)} took over {bounds.wall_seconds:.0f} s to decode") from None
+                raise ModelUnavailable(f"the interpreter {error} while it ran the model on this image") from None
+            raise ImageTooCostly(f"{_what(data)} makes its decoder hang: it {error}") from None
         except ConnectionError:
             raise WorkerDied(self.close(), decoded) from None
         if facts["last"]:
@@ -179,21 +185,48 @@ class _Worker:
             timing_ms={"decode": facts["decode"], "predict": facts["predict"]},
         )
 
-    def _set_timeout(self, bounds: Bounds, deadline: float) -> float:
-        now = time.monotonic()
-        expires = min(deadline, now + bounds.wall_seconds)
-        if expires <= now:
-            raise TimeoutError
-        self._connection.settimeout(expires - now)
-        return expires
+    def _send(self, data: bytes | memoryview, deadline: float) -> None:
+        while data:
+            try:
+                data = data[self._connection.send(data) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, deadline)
 
-    def _read(self, *, decoded: bool) -> dict[str, Any]:
-        line = self._answers.readline()
+    def _read(self, deadline: float) -> dict[str, Any]:
+        while b"\n" not in self._received:
+            self._wait(select.POLLIN, deadline)
+            piece = self._connection.recv(_PIECE)
+            if not piece:
+                raise ConnectionResetError
+            self._received += piece
+        line, _, self._received = self._received.partition(b"\n")
         try:
-            answer = json.loads(line)
-        except ValueError:  # cut off where it ended, or overwritten by what made it end
-            raise WorkerDied(self.close(), decoded) from None
-        return dict(answer)
+            return dict(json.loads(line))
+        except (TypeError, ValueError):  # written by a process whose memory is damaged
+            raise ConnectionResetError from None
+
+    def _wait(self, event: int, deadline: float) -> None:
+        """Wait for the worker for as long as it works. On a busy machine that may be long, and is no image's fault."""
+        self._poll.register(self._connection, event)
+        used = self._cpu_seconds()
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise OutOfTime("the invocation's time was up before the image was done")
+            if self._poll.poll(1000 * min(left, self._hang_seconds)):
+                return
+            if left > self._hang_seconds:
+                before, used = used, self._cpu_seconds()
+                if used - before < _STIRRING_SECONDS:
+                    raise _Hung(f"did nothing for {self._hang_seconds:g} s")
+
+    def _cpu_seconds(self) -> float:
+        # The clock of clock_getcpuclockid(3), which Python has for threads only. The process id stays the worker's
+        # until close() reaps it; only when its seed has died, it may be gone already.
+        try:
+            return time.clock_gettime(~self._pid << 3 | 2)
+        except OSError:
+            raise ConnectionResetError from None
 
 
 class WorkerPool:
@@ -204,7 +237,7 @@ class WorkerPool:
         workers: how many images are decoded and classified at the same time.
         plan_memory: bytes that one image may take, from what the model and each worker with it take.
         cpu_seconds: of decoding one image.
-        wall_seconds: of decoding and of prediction each, for what hangs without using the CPU.
+        hang_seconds: how long a worker may neither answer nor use the processor.
         running_seed: the process to fork workers from.
 
     Raises:
@@ -219,21 +252,22 @@ class WorkerPool:
         *,
         workers: int,
         limits: Limits,
-        cpu_seconds: float = CPU_SECONDS,
-        wall_seconds: float,
         plan_memory: Callable[[int, int], int],
+        cpu_seconds: float = CPU_SECONDS,
+        hang_seconds: float = HANG_SECONDS,
         running_seed: Callable[[], seed.Seed] = seed.running,
     ) -> None:
         self.manifest = manifest
         self._running_seed = running_seed
+        self._hang_seconds = hang_seconds
         self._model = ModelFile(content)
-        first = _Worker(running_seed(), self._model, manifest)
+        first = self._start()
         memory = plan_memory(self._model.size_bytes, first.private_bytes)
-        self.bounds = Bounds(limits, memory, cpu_seconds, wall_seconds)
+        self.bounds = Bounds(limits, memory, cpu_seconds)
         self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         self._slots.put(first)
         for _ in range(workers - 1):
-            self._slots.put(_Worker(running_seed(), self._model, manifest))
+            self._slots.put(self._start())
 
     def classify(self, data: bytes, top_k: int, time_left: float) -> Classified:
         """Decode and classify one image.
@@ -257,7 +291,7 @@ class WorkerPool:
     def probabilities(self, data: bytes) -> NDArray[np.float32]:
         """Calibrated probabilities of one image in label order: float32, (labels,). Raises as :meth:`classify`."""
         bounds = replace(self.bounds, limits=Limits())
-        answer = self._classify(data, bounds, len(self.manifest.labels), time.monotonic() + bounds.wall_seconds)
+        answer = self._classify(data, bounds, len(self.manifest.labels), math.inf)
         return np.array([confidence for _, confidence in sorted(answer.best)], np.float32)
 
     def close(self) -> None:
@@ -285,7 +319,7 @@ class WorkerPool:
 
     def _attempt(self, data: bytes, bounds: Bounds, top_k: int, deadline: float) -> _Answer:
         try:
-            worker = self._slots.get(timeout=max(0.0, deadline - time.monotonic()))
+            worker = self._slots.get(timeout=min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX))
         except queue.Empty:
             raise OutOfTime("the invocation's time was up before a worker was free for the image") from None
         try:
@@ -295,9 +329,12 @@ class WorkerPool:
         finally:
             self._slots.put(worker if worker is not None and worker.usable else None)
 
+    def _start(self) -> _Worker:
+        return _Worker(self._running_seed(), self._model, self.manifest, self._hang_seconds)
+
     def _replacement(self) -> _Worker:
         try:
-            return _Worker(self._running_seed(), self._model, self.manifest)
+            return self._start()
         except ModelIncompatibleError as error:  # it was loaded before
             raise ModelUnavailable(f"a worker that had ended could not be replaced: {error}") from error
 
@@ -307,7 +344,7 @@ def _blame(error: WorkerDied, data: bytes, bounds: Bounds) -> BucketlensError:
         return ModelUnavailable(f"the interpreter ended with {error} while it ran the model on this image")
     if error.signal == signal.SIGPROF:
         return ImageTooCostly(
-            f"{_what(data)} took over {bounds.cpu_seconds:.0f} s of processor time to decode; save it with fewer pixels"
+            f"{_what(data)} took over {bounds.cpu_seconds:g} s of processor time to decode; save it with fewer pixels"
             " or without interlacing"
         )
     if error.signal == signal.SIGKILL:

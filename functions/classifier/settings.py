@@ -84,13 +84,9 @@ class Settings:
         return settings
 
     @property
-    def vcpus(self) -> float:
-        return self.memory_bytes / 2**20 / _MEGABYTES_PER_VCPU
-
-    @property
     def workers(self) -> int:
         """Images decoded and classified at the same time: one for each whole vCPU."""
-        return max(1, int(self.vcpus))
+        return max(1, self.memory_bytes // 2**20 // _MEGABYTES_PER_VCPU)
 
     @property
     def bytes_in_flight(self) -> int:

@@ -39,6 +39,7 @@ MODEL = struct.Struct("<Q")
 IMAGE = struct.Struct("<QQQdI")
 """Length of the file, memory for its decoding in bytes, most pixels, seconds of CPU time, how many labels to name."""
 
+_LOAD_SECONDS = 60.0
 MOST_KEPT_BYTES = 32 * 2**20
 """By how much a worker may have grown when it is done with an image: the allocator keeps some, more is a leak."""
 
@@ -55,6 +56,7 @@ def serve(connection: socket.socket, load: Load) -> None:
         if not header:
             return
         manifest = Manifest.from_bytes(stream.read(MODEL.unpack(header)[0]))
+        signal.setitimer(signal.ITIMER_PROF, _LOAD_SECONDS)
         started = time.process_time()
         try:
             model = load(Path(f"/proc/self/fd/{descriptors[0]}"), manifest)
@@ -62,6 +64,7 @@ def serve(connection: socket.socket, load: Load) -> None:
             _answer(connection, code=error.code, message=str(error))
             return
         served = _Served(connection, model, predict_seconds=1 + _PREDICT_MARGIN * (time.process_time() - started))
+        signal.setitimer(signal.ITIMER_PROF, 0)
         _answer(connection, private=_private_bytes())
         last = False
         while not last and (header := stream.read(IMAGE.size)):

@@ -17,7 +17,6 @@ def start_pool(manifest: Manifest | None = None, content: bytes | None = None, *
     options: dict[str, Any] = {
         "workers": 1,
         "limits": Limits(),
-        "wall_seconds": 60.0,
         "plan_memory": lambda model, worker: SHARE,
         **changes,
     }

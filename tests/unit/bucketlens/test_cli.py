@@ -36,6 +36,7 @@ CONTRACT = {
     "local env",
     "results get",
     "results find",
+    "results gallery",
     "reconcile",
     "dlq list",
     "dlq redrive",

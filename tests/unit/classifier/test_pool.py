@@ -151,7 +151,7 @@ def test_real_awkward_and_broken_files_mutated(pool: WorkerPool, real_data: Path
 
 def test_processor_time_is_bounded_and_the_message_says_so(pool: WorkerPool) -> None:
     strict = start_pool(cpu_seconds=0.2, plan_memory=lambda model, worker: 400 * MEGABYTE)
-    with pytest.raises(ImageTooCostly, match=r"the PNG file took over 0 s of processor time|0\.2 s of processor time"):
+    with pytest.raises(ImageTooCostly, match=r"the PNG file took over 0\.2 s of processor time"):
         strict.classify(encoded(Image.effect_noise((5000, 5000), 90), "PNG", compress_level=1), 1, 60)
     assert_alive(strict)
     strict.close()
@@ -248,7 +248,7 @@ def test_who_finds_no_worker_free_in_time_is_put_off() -> None:
     [
         ("crash", ModelUnavailable, "the interpreter ended with SIGSEGV while it ran the model"),
         ("spin", ModelUnavailable, "the interpreter ended with SIGPROF while it ran the model"),
-        ("hang", ModelUnavailable, "the model did not answer within 2 s"),
+        ("hang", ModelUnavailable, "the interpreter did nothing for 0.5 s while it ran"),
         ("nan", CorruptImage, "the model returns NaN"),
     ],
 )
@@ -256,7 +256,7 @@ def test_an_interpreter_that_misbehaves_is_not_the_images_fault(
     behaviour: str, error: type[Exception], message: str
 ) -> None:
     misbehaving = start_seed(behaviour)
-    pool = start_pool(running_seed=lambda: misbehaving, wall_seconds=2.0 if behaviour == "hang" else 100.0)
+    pool = start_pool(running_seed=lambda: misbehaving, hang_seconds=0.5)
     for _ in range(2):
         with pytest.raises(error, match=message):
             pool.classify(png(), 1, 600)
@@ -268,12 +268,13 @@ def test_an_interpreter_that_misbehaves_is_not_the_images_fault(
     [
         ("load-crash", "the interpreter ends with SIGSEGV when it loads the model"),
         ("load-nan", "returns NaN"),
+        ("load-hang", "the interpreter did nothing for 2 s when it loads the model"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_incompatible(behaviour: str, message: str) -> None:
     misbehaving = start_seed(behaviour)
     with pytest.raises(ModelIncompatibleError, match=message):
-        start_pool(running_seed=lambda: misbehaving)
+        start_pool(running_seed=lambda: misbehaving, hang_seconds=2.0)
 
 
 def test_what_the_interpreter_or_the_memory_refuses_is_refused_here() -> None:

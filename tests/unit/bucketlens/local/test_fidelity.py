@@ -9,6 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.loaders import Loader
+from moto.core.model import ServiceModel
+from moto.core.serialize import BaseJSONSerializer
 from moto.s3 import notifications
 from moto.s3.models import S3Backend
 from moto.sqs.models import Message, Queue, SQSBackend
@@ -19,11 +22,13 @@ from bucketlens.local.fidelity import (
     lock_deletion,
     lock_receiving,
     one_event_for_a_multipart_upload,
+    ready_attribute_values,
 )
 
 ORIGINAL_EVENT: Callable[..., dict[str, Any]] = inspect.unwrap(notifications._get_s3_event)
 ORIGINAL_DELETE = inspect.unwrap(Queue.delete_message)
 ORIGINAL_RECEIVE = inspect.unwrap(SQSBackend.receive_message)
+ORIGINAL_STRUCTURE = inspect.unwrap(BaseJSONSerializer._serialize_type_structure)
 NAME = "incoming/a b+c/ä.png"
 
 
@@ -145,3 +150,33 @@ def test_a_short_poll_of_an_empty_queue_returns_at_once() -> None:
     backend = SQSBackend("us-east-1", "123456789012")
     backend.queues["images"] = queue_with()
     assert lock_receiving(ORIGINAL_RECEIVE)(backend, "images", 10, 0, 30) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "asks_moto"),
+    [
+        ({"S": "text"}, False),
+        ({"N": "0.5"}, False),
+        ({"L": [{"M": {"label": {"S": "cat"}, "confidence": {"N": "0.5"}}}, {"BOOL": True}, {"NULL": True}]}, False),
+        ({"L": []}, False),
+        ({"B": b"bytes"}, True),
+        ({"M": {"nested": {"L": [{"B": b"bytes"}]}}}, True),
+        ({"SS": ["a", "b"]}, True),
+    ],
+)
+def test_a_value_that_is_ready_is_sent_as_moto_would(value: dict[str, Any], asks_moto: bool) -> None:
+    model = ServiceModel(Loader().load_service_model("dynamodb", "service-2"), "dynamodb")
+    shape = model.shape_for("AttributeValue")
+    serializer = BaseJSONSerializer(model.operation_model("Scan"))
+    asked = []
+
+    def original(*arguments: Any) -> None:
+        asked.append(arguments)
+        ORIGINAL_STRUCTURE(*arguments)
+
+    expected: dict[str, Any] = {}
+    ORIGINAL_STRUCTURE(serializer, expected, value, shape, "value")
+    written: dict[str, Any] = {}
+    ready_attribute_values(original)(serializer, written, value, shape, "value")
+    assert written == expected
+    assert bool(asked) is asks_moto

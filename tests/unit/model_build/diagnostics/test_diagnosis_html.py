@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,8 +15,9 @@ from rich.console import Console
 
 from bucketlens.cli.diagnosis_table import diagnosis_table
 from model_build.diagnostics import Diagnostics
-from model_build.diagnostics.diagnosis import summary_line
+from model_build.diagnostics.diagnosis import Trained, summary_line
 from model_build.diagnostics.diagnosis_html import diagnosis_html, heat_map
+from model_build.metrics.scores import score
 from model_build.training.observers import StepRecord, TrainingContext, VariableSample
 
 
@@ -34,8 +36,9 @@ def document(*, losses: tuple[float, ...] = (2.0, 1.5, 1.0, math.nan), label: st
 
 
 def shown(content: dict[str, Any]) -> str:
+    run: Any = SimpleNamespace(record=SimpleNamespace(diagnostics=content))
     console = Console(file=io.StringIO(), width=140)
-    console.print(diagnosis_table(content))
+    console.print(diagnosis_table(Trained(run, score([], [], ["a"]))))
     written: str = console.file.getvalue()  # type: ignore[attr-defined]
     return written
 

@@ -1,0 +1,111 @@
+"""``bucketlens results gallery``: a page to look at the results, live or on disk."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bucketlens import results
+from bucketlens.cli.results import StackOption
+from bucketlens.escaping import printable
+from bucketlens.stack import DEFAULT_STACK, Stack, clients
+from model_build.files import cache_folder, require_free
+
+if TYPE_CHECKING:
+    from bucketlens.gallery.thumbnails import Thumbnails
+
+PORT = 5556
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(gallery)
+
+
+def gallery(
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|FILE.html",
+            help="Write a folder for any web server, or one .html file with everything in it, instead of serving.",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for any free one.")] = PORT,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many results.")] = 100_000,
+    stack: StackOption = DEFAULT_STACK,
+) -> None:
+    """Look at the results in a browser: pictures, filters, what to look at first. Serves on this machine until Ctrl-C.
+
+    Thumbnails are kept in the cache folder (BUCKETLENS_CACHE), so that each is made once.
+
+    Example: bucketlens results gallery --out site
+    """
+    from bucketlens.gallery.thumbnails import Thumbnails
+
+    deployed = Stack.find(stack)
+    s3, dynamodb = clients()
+    thumbnails = Thumbnails(s3, cache_folder() / "thumbnails")
+
+    def read() -> Iterator[results.Item]:
+        return results.find(dynamodb, deployed.table, results.Query())
+
+    if out is None:
+        _serve(deployed.bucket, read, thumbnails, limit, port)
+    else:
+        _write(out, deployed.bucket, read, thumbnails, limit)
+
+
+def _serve(
+    title: str, read: Callable[[], Iterator[results.Item]], thumbnails: Thumbnails, limit: int, port: int
+) -> None:
+    from bucketlens.gallery.server import Gallery, serve
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with serve(Gallery(title, read, thumbnails, limit), port) as server:
+        console.print(f"gallery  http://127.0.0.1:{server.server_port}/\nCtrl-C stops it.")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            console.print("stopped")
+
+
+def _write(
+    out: Path, title: str, read: Callable[[], Iterator[results.Item]], thumbnails: Thumbnails, limit: int
+) -> None:
+    from bucketlens.cli.display import messages, progress_bar
+    from bucketlens.gallery.data import chunks
+    from bucketlens.gallery.export import Results, write_file, write_folder
+
+    console = messages()
+    in_one_file = out.suffix.lower() in (".html", ".htm")
+    if not in_one_file:
+        require_free(out)  # before thousands of images are fetched
+    with progress_bar(console) as bar:
+        task = bar.add_task("reading results", total=None)
+        items = read()
+        chunked = list(chunks(bar.track(itertools.islice(items, limit), task_id=task)))
+        more = next(items, None) is not None
+        made_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
+        bar.update(task, description="making thumbnails", completed=0)
+        missing = (write_file if in_one_file else write_folder)(
+            out,
+            Results(title, made_at, chunked, limit if more else None),
+            thumbnails,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for reason, count in missing.most_common(5):
+        console.print(f"[yellow]no picture for {count:,}:[/] {escape(printable(reason))}")
+    if more:
+        console.print(f"[yellow]only the first {limit:,} results; --limit takes more[/]")
+    files = [out] if in_one_file else [file for file in out.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    total = sum(chunk.document["count"] for chunk in chunked)
+    console.print(f"{total:,} results, {size / 1e6:.1f} MB; open in a browser:")
+    typer.echo(out if in_one_file else out / "index.html")

@@ -1,0 +1,94 @@
+"""Results to show in the gallery, as the table's items come back, and a page of them in a headless browser."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+BUCKET = "bucketlens-123456789012-us-east-1"
+LABELS = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
+VERSIONS = ("20261118T101500Z-5d313724", "20261120T091200Z-a1b2c3d4")
+HOSTILE = (
+    "incoming/<img src=x onerror=alert(1)>.jpg",
+    "incoming/</script><script>alert(1)</script>.jpg",
+    "incoming/\u202egpj.exe",
+    "incoming/bell\u0007 and new\nline.jpg",
+    "incoming/zero\u200bwidth\ufeff.jpg",
+    "incoming/lone \ud800 surrogate.jpg",
+    "incoming/{{ 7 * 7 }} ${alert(1)} `'\"&lt;.jpg",
+)
+CHROMIUM = shutil.which("chromium")
+# Chromium's sandbox does not run as root in a container; the rest keeps it from calling home.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def item(key: str = "incoming/a.jpg", label: str = "hat", confidence: float = 0.9, **other: Any) -> dict[str, Any]:
+    """A classified result as ``bucketlens results get`` prints it."""
+    return {
+        "image_uri": f"s3://{BUCKET}/{key}",
+        "status": "classified",
+        "label": label,
+        "confidence": confidence,
+        "top": [{"label": label, "confidence": confidence}],
+        "needs_review": False,
+        "model_name": "clothing",
+        "model_version": VERSIONS[0],
+        "classified_at": "2026-11-20T12:00:00.000Z",
+        "etag": "0" * 32,
+        "size_bytes": 1234,
+        **other,
+    }
+
+
+def rejected(
+    key: str, code: str = "image.corrupt", message: str = "JPEG cannot be decoded", **other: Any
+) -> dict[str, Any]:
+    """A rejected result."""
+    made = item(key, status="rejected", error_code=code, error_message=message, **other)
+    return {name: value for name, value in made.items() if name not in ("label", "confidence", "top")}
+
+
+def many(count: int) -> Iterator[dict[str, Any]]:
+    """Results as a busy bucket has them, always the same: 2 % rejected, 5 % to be reviewed."""
+    chance = random.Random(20261120)
+    for number in range(count):
+        key = f"incoming/{('spring', 'summer/shop-7', 'returns')[number % 3]}/{number:06}.jpg"
+        about = {
+            "model_version": chance.choice(VERSIONS),
+            "classified_at": f"2026-11-{chance.randint(17, 21)}T{chance.randint(0, 23):02}:00:00.{number % 1000:03}Z",
+            "etag": f"{number:032x}",
+        }
+        if chance.random() < 0.02:
+            yield rejected(key, chance.choice(("image.corrupt", "image.unsupported_format")), **about)
+            continue
+        confidence = round(max(0.1, 1 - chance.expovariate(9)), 4)
+        label = chance.choice(LABELS)
+        top = [{"label": label, "confidence": confidence}]
+        top += [{"label": other, "confidence": 0.01} for other in LABELS if other != label][:4]
+        yield item(key, label, confidence, top=top, needs_review=confidence < 0.66, **about)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium; call only where ``CHROMIUM`` is not None."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+def wait_ready(page: Page) -> None:
+    """Until the page's script has shown all results. No string is evaluated: the page's policy forbids it."""
+    page.locator("html[data-ready]").wait_for(state="attached", timeout=60_000)
