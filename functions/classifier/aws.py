@@ -32,11 +32,15 @@ _THROTTLED = frozenset(
 )
 
 
+_RETRIES = 3
+_FIRST_PAUSE_SECONDS = 0.025
+
+
 def clients(endpoint_url: str | None, connections: int) -> tuple[S3Client, DynamoDBClient]:
     """S3 and DynamoDB clients for one process: short timeouts, retries, as many connections as threads."""
     session, config = boto3.session.Session(), _config(endpoint_url, connections)
     dynamodb = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
-    dynamodb.meta.events.register("before-parse.dynamodb", _refuse_cut_answer)
+    dynamodb.meta.events.register("needs-retry.dynamodb", _try_again_after_half_an_answer)
     return session.client("s3", endpoint_url=endpoint_url, config=config), dynamodb
 
 
@@ -57,11 +61,20 @@ def translated(error: Exception, what: str) -> TransientError:
     return kind(f"{what}: {reason}")
 
 
-def _refuse_cut_answer(response_dict: dict[str, Any], **_: Any) -> None:
-    """botocore switches urllib3's own check off, and parses what is left of an item as an answer without one."""
-    length, body = response_dict["headers"].get("content-length"), response_dict["body"]
-    if length is not None and len(body) != int(length):
-        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(length))
+def _try_again_after_half_an_answer(response: Any, attempts: int, **_: Any) -> float | None:
+    """Seconds until the next try; None where the answer is whole, or there was none.
+
+    botocore switches urllib3's own check off, and parses what is left of an item as an answer without one.
+    """
+    if response is None:
+        return None
+    answer, _parsed = response
+    length, received = answer.headers.get("content-length"), len(answer.content)
+    if length is None or received == int(length):
+        return None
+    if attempts > _RETRIES:
+        raise IncompleteReadError(actual_bytes=received, expected_bytes=int(length))
+    return _FIRST_PAUSE_SECONDS * 2.0**attempts
 
 
 def _config(endpoint_url: str | None, connections: int) -> Config:
@@ -71,7 +84,7 @@ def _config(endpoint_url: str | None, connections: int) -> Config:
     return Config(
         connect_timeout=2,
         read_timeout=8,
-        retries={"mode": "standard", "max_attempts": 3},
+        retries={"mode": "standard", "max_attempts": _RETRIES},
         max_pool_connections=connections,
         parameter_validation=False,
         # Responses are not checksummed a second time above TLS: a fifth of a GetObject's CPU time.
