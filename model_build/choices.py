@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+EXTRAS: Final = (
+    "run `make setup` in a checkout and use .venv/bin/bucketlens, or install the wheel file with its extras:"
+    " pip install 'PATH/TO/bucketlens-VERSION-py3-none-any.whl[build,local]'"
+)
+"""What to do where an optional dependency is not installed."""
 
 
 class QuantizationChoice(StrEnum):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from classifier.errors import UserError
-from model_build.extras import EXTRAS
+from model_build.choices import EXTRAS
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rich.console import Console
 from bucketlens.cli import dlq, evaluate, gallery, inspect, local, model, publish, reconcile, results, train_job, tune
 from bucketlens.escaping import printable
 from classifier.errors import BucketlensError
-from model_build.extras import EXTRAS
+from model_build.choices import EXTRAS
 
 app = typer.Typer(
     name="bucketlens",

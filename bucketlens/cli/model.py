@@ -12,8 +12,16 @@ import model_build
 from bucketlens.cli import display
 from bucketlens.cli.diagnosis_table import diagnosis_table
 from classifier.errors import UserError
-from model_build.choices import BACKBONES, Depth, Optimizer, OutputChoice, QuantizationChoice, Resize, ScalingChoice
-from model_build.extras import EXTRAS
+from model_build.choices import (
+    BACKBONES,
+    EXTRAS,
+    Depth,
+    Optimizer,
+    OutputChoice,
+    QuantizationChoice,
+    Resize,
+    ScalingChoice,
+)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from classifier.errors import UserError
-from model_build.extras import EXTRAS
+from model_build.choices import EXTRAS
 from model_build.files import staged_folder
 
 SIDE = 32

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from model_build.extras import EXTRAS
+from model_build.choices import EXTRAS
 
 if TYPE_CHECKING:
     import optuna

@@ -34,7 +34,7 @@ def imported(node: ast.AST) -> Iterator[str]:
 
 def below_the_api(source: str) -> list[str]:
     allowed = {"model_build", *(f"model_build.{name}" for name in model_build.__all__)}
-    own = ("model_build.choices.", "model_build.extras.", "model_build.files.", "model_build.sagemaker.container.")
+    own = ("model_build.choices.", "model_build.files.", "model_build.sagemaker.container.")
     return [
         name
         for name in imported(ast.parse(source))

@@ -12,10 +12,9 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "model_build"
 
 LAYERS = (
-    "extras",
+    "choices",
     "native",
     "files",
-    "choices",
     "metrics",
     "html",
     "data",
