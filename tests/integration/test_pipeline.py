@@ -124,7 +124,9 @@ def test_nothing_is_taken_after_the_deadline(aws: Aws, model: WorkerPool) -> Non
     outcomes = run(aws, model, [ref(f"{index}.png") for index in range(20)], remaining=lambda: left[0], classify=late)
     done = [outcome for outcome in outcomes if outcome.status is Status.CLASSIFIED]
     assert 1 <= len(done) <= IN_FLIGHT
-    assert {outcome.status for outcome in outcomes} == {Status.CLASSIFIED, Status.DEFERRED}
+    # The first may be overtaken by the others' lateness: it has had all the time there is, and fails.
+    others = {outcome.status for outcome in outcomes if outcome not in done}
+    assert Status.DEFERRED in others <= {Status.DEFERRED, Status.FAILED}
     assert len(aws.keys()) == len(done)
 
 

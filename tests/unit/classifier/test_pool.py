@@ -149,7 +149,9 @@ def test_processor_time_is_bounded_and_the_message_says_so(pool: WorkerPool) -> 
         pytest.param(
             lambda: encoded(Image.new("F", (8000, 8000)), "TIFF", compression="tiff_adobe_deflate"), id="TIFF"
         ),
-        pytest.param(lambda: encoded(Image.new("RGB", (8000, 6000)), "JPEG", progressive=True), id="JPEG"),
+        pytest.param(
+            lambda: encoded(Image.new("RGB", (8000, 8000)), "JPEG", progressive=True, subsampling=0), id="JPEG"
+        ),
     ],
 )
 @pytest.mark.slow
