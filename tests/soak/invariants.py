@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tests.soak.schedule import HARMFUL, IDLE_BODIES, ODD_BODIES, OUTPUT_PREFIX
+from tests.soak.schedule import HARMFUL, IDLE_BODIES, ODD_BODIES
 from tests.soak.services import Message
-from tests.soak.world import DELETE_LOST, Event, World, agree, comparable, documents, ordering, owes_document
+from tests.soak.world import Event, World, agree, comparable, ordering, owes_document
 
 # What each kind of image ends as; harmful ones end among the dead letters until what they break is mended.
 _ERROR_CODES = {
@@ -59,9 +59,9 @@ def _check_dead_letter(world: World, message: Message) -> None:
     # Who finds another delivery of the same event at work, or just dead, steps back.
     undisturbed = sum(not (invocation.disturbed or invocation.overlapped) for invocation in message.receives)
     overlapped = any(invocation.overlapped for invocation in message.receives)
-    # Done five times, and never deleted.
-    undeleted = all(DELETE_LOST in invocation.disturbed for invocation in message.receives)
-    if undisturbed > 1 or (world.profile.calm and not overlapped and not undeleted):
+    # An image that is done, and whose message came back all the same, has lost nothing.
+    done = all(world.is_done(event) for event in events)
+    if not done and (undisturbed > 1 or (world.profile.calm and not overlapped)):
         keys = ", ".join(event.key for event in events)
         world.violate(f"{message.message_id} ({keys}) was dead-lettered after {undisturbed} receives without a fault")
 
@@ -121,10 +121,7 @@ def _check_documents(world: World, dead: set[str]) -> None:
     """No result document is older than its item."""
     if world.profile.lines:
         return
-    for name, stored in world.bucket.objects.items():
-        if not name.startswith(OUTPUT_PREFIX):
-            continue
-        (document,) = documents(stored)
+    for name, document in world.documents():
         key = document["image"]["key"]
         item = world.item(key)
         if key not in dead and (item is None or not agree(item, document)):
@@ -134,13 +131,11 @@ def _check_documents(world: World, dead: set[str]) -> None:
 def _check_lines(world: World) -> None:
     """No event has two lines; a request may add one."""
     lines: Counter[tuple[str, str]] = Counter()
-    for name, stored in world.bucket.objects.items():
-        if name.startswith(OUTPUT_PREFIX):
-            for document in documents(stored):
-                key = document["image"]["key"]
-                sequencer, _ = world.invocations[document["request_id"]].images[key]
-                if sequencer is not None and key not in world.requested:
-                    lines[key, sequencer] += 1
+    for _, document in world.documents():
+        key = document["image"]["key"]
+        sequencer, _ = world.invocations[document["request_id"]].images[key]
+        if sequencer is not None and key not in world.requested:
+            lines[key, sequencer] += 1
     for (key, sequencer), count in lines.items():
         if count > 1:
             world.violate(f"{key}: {count} lines for the event {sequencer}")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from tests.soak.schedule import BUCKET
 from tests.soak.scheduler import Process
 from tests.soak.services import Message
-from tests.soak.world import DELETE_LOST, Event, Invocation, World, comparable, notification
+from tests.soak.world import Event, Invocation, World, comparable, notification
 
 Finish = Callable[[Any, BaseException | None], None]
 ASYNCHRONOUS_RETRIES = 2
@@ -249,7 +249,7 @@ class EventSource:
         for message_id in sorted(ids - again):
             world.calls.add(("sqs", "DeleteMessage", "queue"))
             if world.random.random() < (0.0 if world.repaired else world.profile.lost_delete_rate):
-                invocation.disturbed.append(DELETE_LOST)
+                invocation.disturbed.append("a delete was lost")
             else:
                 world.queue.delete(message_id)
         self._look()

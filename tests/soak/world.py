@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 from urllib.parse import quote_plus
 
-from tests.soak.schedule import BUCKET, INPUT_PREFIX, Image, Profile
+from tests.soak.schedule import BUCKET, INPUT_PREFIX, OUTPUT_PREFIX, Image, Profile
 from tests.soak.scheduler import Process, Scheduler
 from tests.soak.services import Bucket, Message, Queue, StoredObject, Table
 
-DELETE_LOST = "a delete was lost"
 EPOCH = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
@@ -170,7 +169,20 @@ class World:
         if item is None or "unfinished" in item:
             return False
         standing, own = ordering(item), comparable(event.sequencer)
-        return standing > own or (standing == own and (not owes_document(item) or self.lines_of(item) > 0))
+        if standing != own:
+            return standing > own
+        if owes_document(item):
+            return self.lines_of(item) > 0
+        return self.profile.lines or not any(
+            document["image"]["key"] == event.key and not agree(item, document) for _, document in self.documents()
+        )
+
+    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every result document, with the name of the object it is in."""
+        for name, stored in self.bucket.objects.items():
+            if name.startswith(OUTPUT_PREFIX):
+                for document in documents(stored):
+                    yield name, document
 
 
 def notification(events: list[Event]) -> dict[str, Any]:
