@@ -99,6 +99,8 @@ class Model:
     def __init__(self, manifest: Manifest, interpreter: Any) -> None:
         self.manifest = manifest
         self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._output = interpreter.get_output_details()[0]["index"]
         self._input_table = input_table(manifest)
         # One column for all channels, the usual case, is looked up in a fifth of the time that three are.
         uniform = bool((self._input_table == self._input_table[:, :1]).all())
@@ -139,9 +141,9 @@ class Model:
         values = self._stored(tensor)[np.newaxis]
         interpreter = self._interpreter
         try:
-            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
+            interpreter.set_tensor(self._input, values)
             interpreter.invoke()
-            stored = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+            stored = interpreter.get_tensor(self._output)[0]
         except (RuntimeError, ValueError) as error:
             raise ModelIncompatibleError(f"{_LIBRARY} fails to run the model: {error}") from error
         return probabilities(stored, self.manifest.output)
