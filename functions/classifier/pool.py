@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -112,6 +113,7 @@ class _Worker:
         self._hang_seconds = hang_seconds
         self._received = b""
         self._connection, theirs = socket.socketpair()
+        weakref.finalize(self, self._connection.close)
         self._connection.setblocking(False)
         self._poll = select.poll()
         with theirs:
@@ -131,9 +133,6 @@ class _Worker:
             self.close()
             raise ModelIncompatibleError(loaded["message"])
         self.private_bytes = int(loaded["private"])
-
-    def __del__(self) -> None:
-        self._connection.close()
 
     def close(self) -> int:
         """End the process; how it ended, as :func:`os.waitpid` says it."""

@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Self
 
@@ -36,9 +37,8 @@ class Seed:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._turn = threading.Lock()
-
-    def __del__(self) -> None:
-        self._control.close()
+        # Not __del__, which the collector may call after the socket's own, which then complains.
+        weakref.finalize(self, control.close)
 
     @classmethod
     def start(cls) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -345,3 +346,13 @@ def test_the_workers_end_with_the_function_however_it_ends(threads: str, death: 
             function.send_signal(death)
         function.wait(60)
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started - {function.pid}))
+
+
+def test_a_pool_in_a_cycle_is_collected_without_a_complaint() -> None:
+    def start_and_forget() -> None:
+        parent = Seed.start()
+        pool = start_pool(running_seed=lambda: parent)
+        vars(pool)["itself"] = vars(parent)["itself"] = (pool, parent)
+
+    start_and_forget()
+    gc.collect()  # a complaint fails the test
