@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from tests.soak.schedule import BUCKET
 from tests.soak.scheduler import Process
 from tests.soak.services import Message
-from tests.soak.world import Event, Invocation, World, comparable, notification
+from tests.soak.world import Event, Invocation, World, comparable, notification, ordering
 
 Finish = Callable[[Any, BaseException | None], None]
 ASYNCHRONOUS_RETRIES = 2
 REQUEST_RETRIES = 5
 # No schedule needs as many.
 MOST_INVOCATIONS = 1500
+# For so long after its timeout an invocation may still be running, for all that others know: clocks differ.
+_CLOCK_MARGIN = 6.0
 
 
 class Endless(Exception):
@@ -229,6 +232,15 @@ class EventSource:
         again = self._world.random.random() < self._world.profile.redelivery_rate
         return self._world.random.random() * 3 if again else None
 
+    def _steps_back(self, invocation: Invocation, event: Event) -> bool:
+        """Whether the item of an event is of another attempt that had begun it only just before."""
+        item = self._world.item(event.key)
+        if item is None or ordering(item) != comparable(event.sequencer):
+            return False
+        other = self._world.invocations[item["request_id"]["S"]]
+        began = invocation.deadline - self._world.profile.timeout
+        return other is not invocation and other.deadline + _CLOCK_MARGIN > began
+
     def _respond(self, invocation: Invocation, response: Any, error: BaseException | None) -> None:
         world = self._world
         self._busy -= 1
@@ -246,6 +258,11 @@ class EventSource:
                 world.violate(f"{invocation.request_id} named messages that were not in its batch")
         elif not invocation.disturbed:
             world.violate(f"{invocation.request_id} failed with its whole batch: {error!r}")
+        for message in invocation.messages:
+            if message.message_id in again and error is None:
+                invocation.overlapped |= any(
+                    map(partial(self._steps_back, invocation), world.bodies.get(message.body, []))
+                )
         for message_id in sorted(ids - again):
             world.calls.add(("sqs", "DeleteMessage", "queue"))
             if world.random.random() < (0.0 if world.repaired else world.profile.lost_delete_rate):

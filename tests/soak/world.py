@@ -44,7 +44,7 @@ class Invocation:
     disturbed: list[str] = field(default_factory=list)
     killed: bool = False
     overlapped: bool = False
-    """Whether another invocation had one of its images at the same time."""
+    """Whether another invocation had one of its images at the same time, or may have, for all that it can know."""
 
 
 class World:
