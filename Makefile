@@ -84,7 +84,7 @@ FUNCTION_TESTS := tests/unit/classifier tests/integration/test_store.py tests/in
 	tests/integration/test_handler.py
 
 check: lint
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" -n auto --dist loadfile
 
 test: lint .venv-checkov/.ready .venv-sam/.ready .venv-tflite/.ready
 	$(BIN)/pytest

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Application, running_application
 from tests.support.images import png
+
+pytestmark = pytest.mark.slow
 
 IMAGES = 12
 

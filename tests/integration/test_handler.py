@@ -34,6 +34,8 @@ from tests.support.clients import Interposed, client_error
 from tests.support.images import png
 from tests.support.pools import start_pool
 
+pytestmark = pytest.mark.slow
+
 EVENTS = sorted(path for path in (ROOT / "events").glob("*.json") if not path.name.startswith("env."))
 EXPECTED = {
     "direct": {"green.jpg": "green"},

@@ -30,6 +30,8 @@ from tests.support.bundles import manifest_for, model_bytes
 from tests.support.classifiers import InProcess, InTurn
 from tests.support.images import png
 
+pytestmark = pytest.mark.slow
+
 COLOURS = ("red", "green", "blue")
 IMAGES = [png(colour) for colour in COLOURS]
 FAULTS = ("die before", "die after", "give up", "repeat", "overtake")

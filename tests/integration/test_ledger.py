@@ -24,6 +24,8 @@ from classifier.records import Result as Outcome
 from tests.conftest import ROOT
 from tests.support.clients import Interposed, once
 
+pytestmark = pytest.mark.slow
+
 MODEL = ModelFacts("m", "20260101T000000Z-00000000", "0" * 64)
 HOSTILE = "\x1b[2J\u202egpj.exe"
 

@@ -16,6 +16,8 @@ from bucketlens.local.stack import LocalStack
 from classifier.errors import UserError
 from tests.integration.local_helpers import TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 AWS = Path(sys.prefix) / "bin" / "aws"
 NAMES = ["plain.png", "with space.png", "a+b.png", "ümläut & 100%=.png", "日本/雪.png"]
 

@@ -12,6 +12,8 @@ from model_build.bundles.importing import ImportRequest, import_model
 from model_build.native import load_tensorflow, quiet_stderr
 from tests.unit.model_build.photos import FIXTURES
 
+pytestmark = pytest.mark.slow
+
 SHAPES: dict[str, tuple[int | None, ...]] = {
     "two outputs": (1, 32, 32, 3),
     "open size": (1, None, None, 3),

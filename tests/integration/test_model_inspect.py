@@ -14,6 +14,8 @@ import pytest
 from tests.conftest import BUCKET, Aws
 from tests.unit.model_build.inspection.scenes import encoded, scene, scenes, write
 
+pytestmark = pytest.mark.slow
+
 
 def run(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -11,6 +11,8 @@ import pytest
 
 from tests.soak.defects import DEFECTS, Defect
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = 600
 

@@ -18,6 +18,8 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from tests.soak.expressions import InvalidExpression, holds
 from tests.soak.services import Bucket, Table
 
+pytestmark = pytest.mark.slow
+
 BUCKET = "bucketlens-123456789012-us-east-1"
 ETAGS = st.sampled_from([None, '"0cc175b9c0f1b6a831c399e269772661"', '"92eb5ffee6ae2fec3ad71c777531578f"'])
 PUT = st.tuples(st.just("put"), st.sampled_from(["k", "l"]), st.sampled_from([b"a", b"b"]), ETAGS, st.booleans())

@@ -19,6 +19,8 @@ from tests.template.checks.parameters import KEY
 from tests.template.checks.policies import BUCKET_ARN, TABLE_ARN, as_list, grants, role_statements
 from tests.template.document import Template, read_source
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = 2000
 ARNS = {

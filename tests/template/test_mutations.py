@@ -20,6 +20,8 @@ from tests.template.checks import CHECKS
 from tests.template.document import Template, read_source
 from tests.template.mutations import Path, mutations
 
+pytestmark = pytest.mark.slow
+
 SOURCE = read_source()
 PARTS: list[Path] = [(section,) for section in SOURCE if section != "Resources"]
 PARTS += [("Resources", name) for name in SOURCE["Resources"]]

@@ -43,6 +43,8 @@ from tests.support.misbehaving_model import start_seed
 from tests.support.pools import start_pool
 from tests.support.processes import children
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 2**20
 LIMITS = Limits(max_pixels=4_000_000)
 

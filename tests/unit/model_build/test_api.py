@@ -24,6 +24,8 @@ from tests.conftest import ROOT
 from tests.unit.model_build.photos import write_photos
 from tests.unit.model_build.tuning.helpers import FakeTrainer
 
+pytestmark = pytest.mark.slow
+
 USE_CASES = [name for name in model_build.__all__ if inspect.isfunction(getattr(model_build, name))]
 PAGE = ROOT / "docs" / "python-api.md"
 

@@ -18,6 +18,8 @@ from model_build.training.run import CONVERSION_NAME, SPLIT_NAME, Run
 from tests.support.bundles import LABELS, model_bytes
 from tests.unit.model_build.ready_runs import colour_photos, converted, ready_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:

@@ -20,6 +20,8 @@ from model_build.inspection.inspection_html import render
 from model_build.inspection.sheets import make_sheets
 from tests.unit.model_build.inspection.scenes import encoded, inspected, scene, scenes
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert(1)<&>'\"[red]"
 VOID = {"meta", "img"}
 

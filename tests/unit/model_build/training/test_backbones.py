@@ -17,7 +17,10 @@ from model_build.training.backbones import (
 )
 
 # Keras 3.15 with NumPy 2: its own business, and Python shows it to nobody.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 _SPREAD = {"resnet50": 255.0}
 """Of what the first convolution sees between black and white; about 2 to 5 where not told."""

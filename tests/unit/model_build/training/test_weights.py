@@ -9,7 +9,10 @@ from classifier.errors import UserError
 from model_build.training.backbones import build_backbone, find_backbone
 from model_build.training.weights import configured, identify, load_weights, resolve_network
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from model_build.tuning.study_summary import StudySummary, best_of, best_setting
 from model_build.tuning.tuner import tune
 from tests.unit.model_build.tuning.helpers import FakeTrainer, quality, tuning
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["", "a_b", "a/b", "..", "-a", "a-", "x" * 33])
 def test_a_name_suits_sagemaker_and_file_systems(name: str) -> None:

@@ -17,6 +17,8 @@ from model_build.tuning.study_summary import best_settings, summary_of
 from model_build.tuning.tuner import best_run, tune
 from tests.unit.model_build.tuning.helpers import SPACE, FakeTrainer, epoch, quality, tuning
 
+pytestmark = pytest.mark.slow
+
 # The tests begin trials by hand, as another process would have.
 left_over = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed to be used with:UserWarning")
 
