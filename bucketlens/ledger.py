@@ -174,7 +174,7 @@ class Ledger:
         (ours,) = execute("PRAGMA application_id").fetchone()
         (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
         if ours != _APPLICATION_ID and tables:
-            raise UserError(f"{self._path} is a database of something else: give --state another file")
+            raise UserError(f"{self._path} is a database of something else: give another file with --state")
         execute("PRAGMA locking_mode = EXCLUSIVE")
         # Killed processes lose nothing this way; a power failure may lose the last pages, which are then read again.
         execute("PRAGMA journal_mode = WAL")
@@ -309,9 +309,12 @@ class Ledger:
             yield
         except sqlite3.Error as error:
             if "locked" in str(error):
-                raise UserError(f"another process works with the state file {self._path}; wait for it") from error
+                raise UserError(
+                    f"another process is using the state file {self._path}; wait until it has finished"
+                ) from error
             raise UserError(
-                f"the state file {self._path} cannot be used ({error}): make room, delete it, or give --state another"
+                f"the state file {self._path} cannot be used ({error}): free some space, delete it, or give another "
+                "with --state"
             ) from error
 
 

@@ -157,7 +157,7 @@ def begin(ledger: Ledger, scope: Scope, now: float, *, repair: bool, restart: bo
     """
     job = ledger.fact("job")
     if job is not None and job != scope.job and not restart:
-        raise UserError(f"the state file belongs to {job['prefix']} of {job['stack']}: give --state another file")
+        raise UserError(f"the state file belongs to {job['prefix']} of {job['stack']}: give another file with --state")
     started, finished = ledger.fact("started"), ledger.fact("finished")
     if job is None or restart or now - started > _RESUMABLE_SECONDS:
         resumed = False

@@ -150,7 +150,7 @@ try:
     # At import, because Lambda's initialisation has a whole CPU whatever the function's memory.
     _application.model()
 except BucketlensError as error:
-    logger.warning("not ready at cold start; tried again with the first event", code=error.code, reason=str(error))
+    logger.warning("not ready at cold start; will retry with the first event", code=error.code, reason=str(error))
 
 
 def handler(event: Any, context: Context) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def _report(batch: Batch, outcomes: list[Outcome]) -> None:
         elif outcome.result is not None and outcome.result.error is not None:
             logger.info("image rejected", image=outcome.image.uri, code=outcome.result.error.code)
     for message_id, reason in batch.unreadable.items():
-        logger.error("message holds no event", message_id=message_id, reason=reason)
+        logger.error("message contains no event", message_id=message_id, reason=reason)
     logger.info(
         "batch done",
         source=batch.source,

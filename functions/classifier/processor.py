@@ -246,7 +246,8 @@ class Processor:
             request_id=run.request.request_id,
             error=Rejection(
                 ImageTooCostly.code,
-                f"classification was begun {image.receive_count} times and never finished: the function crashed, or ran"
+                f"classification was started {image.receive_count} times and never finished: the function crashed, or "
+                "ran"
                 " out of memory or time. See its log; lower MAX_IMAGE_PIXELS, or give the function more memory",
             ),
         )

@@ -119,8 +119,8 @@ def refuse_input_prefix(client: S3Client, where: ModelUri) -> None:
         prefixes = [rule["Value"] for rule in rules if rule["Name"].lower() == "prefix"]
         if all(where.prefix.startswith(prefix) for prefix in prefixes):
             raise UserError(
-                f"{where} is where images are dropped: objects below s3://{where.bucket}/{''.join(prefixes)} are"
-                " classified. Publish to the stack's model location (its output ModelUri)"
+                f"{where} is an input location: objects below s3://{where.bucket}/{''.join(prefixes)} are classified "
+                "as images. Publish to the stack's model location (its output ModelUri)"
             )
 
 
@@ -177,7 +177,7 @@ def set_live(
         if record and not (newest and newest > history_key and _read_previous(client, where, newest) == version):
             client.delete_object(Bucket=where.bucket, Key=history_key)
         raise UserError(
-            f"somebody else changed s3://{where.bucket}/{where.pointer_key} meanwhile, to {now_live.version};"
+            f"another process changed s3://{where.bucket}/{where.pointer_key} meanwhile, to {now_live.version};"
             f" look at 'bucketlens model versions --at {where}' and try again"
         ) from None
 

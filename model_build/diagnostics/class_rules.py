@@ -60,18 +60,18 @@ class ClassImbalance:
             "",
             evidence,
             self._meaning(rare=ratio > self.threshold_imbalance, missed=bool(missed), weighted=run.weighted),
-            "Collect photos of the classes named; weight rare classes in the loss; judge by recall by class, not by "
-            "accuracy.",
+            "Collect more photos of these classes; weight rare classes in the loss; judge the model by recall per "
+            "class, not by accuracy.",
         )
 
     @staticmethod
     def _meaning(*, rare: bool, missed: bool, weighted: bool) -> str:
         if missed and rare:
-            return "Classes have few photos and some are recognised badly, which a high accuracy can hide."
+            return "Some classes have few photos and a low recall, which a high accuracy can hide."
         if missed:
-            return "Some classes are recognised badly, though they do not have far fewer photos than the others."
+            return "Some classes have a low recall, although they do not have far fewer photos than the others."
         return "The common classes outweigh the rare ones" + (
-            ", which weights in the loss make up for." if weighted else " in the loss."
+            ", which the class weights compensate for." if weighted else " in the loss."
         )
 
     def _mispredicted(self, history: History, run: RunFacts) -> dict[str, float]:
@@ -117,22 +117,22 @@ class Confusion:
         if not mixed and not unsure:
             return None
         evidence: Measurements = {
-            f"called {labels[called]}, is {labels[true]}": f"{counts[true, called]} of {counts[:, called].sum()}"
+            f"predicted {labels[called]}, is {labels[true]}": f"{counts[true, called]} of {counts[:, called].sum()}"
             for true, called in mixed[:_LISTED]
         }
         if len(mixed) > _LISTED:
             evidence["other pairs"] = len(mixed) - _LISTED
         if unsure:
-            evidence["right less often than they are called"] = ", ".join(
+            evidence["low precision"] = ", ".join(
                 f"{labels[index]} {counts[index, index] / counts[:, index].sum():.0%}" for index in unsure[:_LISTED]
             )
         return Finding(
             self.name,
             Severity.WARNING if sure else Severity.NOTE,
             "",
-            evidence | {"weights of epoch": kept.number},
-            "These classes are taken for one another on validation photos."
-            + ("" if sure else " So few photos can show that by chance."),
+            evidence | {"measured at epoch": kept.number},
+            "These classes are confused with each other on the validation photos."
+            + ("" if sure else " With so few photos this may be chance."),
             "Look at the photos of both classes side by side: mixed-up labels, two names for the same thing, or a "
             "difference too small for the image size. Then relabel, merge, or enlarge the images.",
         )

@@ -165,13 +165,13 @@ def summary_line(document: dict[str, Any]) -> str:
     if silent:
         line += f"; silent: {', '.join(silent)}"
     if unseen:
-        line += f"; nothing to look at: {', '.join(unseen)}"
+        line += f"; not observed: {', '.join(unseen)}"
     return line
 
 
 def step_time_line(one: dict[str, Any]) -> str:
     return (
-        f"{one['phase']}: {one['verdict']}, {one['images_per_second']:,.1f} images a second; a step waits "
+        f"{one['phase']}: {one['verdict']}, {one['images_per_second']:,.1f} images per second; a step waits "
         f"{one['wait_ms']:,.1f} ms for photos and computes {one['compute_ms']:,.1f} ms"
     )
 

@@ -56,10 +56,10 @@ class VanishingGradient:
                 "smallest mean gradient": worst.gradient,
                 "threshold": self.threshold,
             },
-            "These layers get next to no gradient, so their weights stay what they were at the start: only what lies "
-            "above them learns.",
+            "These layers receive almost no gradient, so their weights keep their initial values: only the layers "
+            "after them learn.",
             "Use ReLU instead of sigmoid or tanh, add batch normalization or skip connections, initialise with He or "
-            "Glorot, take a shallower network, or start from pretrained weights.",
+            "Glorot, use a shallower network, or start from pretrained weights.",
         )
 
 
@@ -95,8 +95,8 @@ class ExplodingTensor:
             Severity.ERROR,
             f"step {first}",
             {"not finite": _names(where)} | ({"last finite loss": before[-1]} if before else {}),
-            "A number has become infinite or NaN. Every later update spreads it: nothing is learnt from here on.",
-            "Lower the learning rate (by 10 to begin with) or warm it up longer; clip the gradient's norm; look for "
+            "A value has become infinite or NaN. Every later update spreads it: nothing is learnt from that step on.",
+            "Lower the learning rate (try a factor of 10) or warm it up longer; clip the gradient norm; look for "
             "broken photos; with mixed precision check the loss scaling.",
         )
 
@@ -139,7 +139,7 @@ class WeightUpdateRatio:
                     "largest ratio": worst.update_ratio,
                     "threshold": self.large_threshold,
                 },
-                "One step changes these weights by several times their size: what they knew, pretrained or learnt, is "
+                "A single step changes these weights by several times their magnitude: what they had learnt is "
                 "overwritten.",
                 "Lower the learning rate, or lengthen the warm-up.",
             )
@@ -155,8 +155,8 @@ class WeightUpdateRatio:
                 "median ratio": float(np.median([ratio for ratios in small.values() for ratio in ratios])),
                 "threshold": self.small_threshold,
             },
-            "The steps are so small that these weights do not move: the time is spent, nothing is learnt.",
-            "Raise the learning rate; if only some layers are named, see whether they get a gradient at all.",
+            "The updates are so small that these weights hardly change: these layers learn nothing.",
+            "Raise the learning rate; if only some layers are named, check whether they receive a gradient at all.",
         )
 
     def _mostly_small(self, ratios: list[float]) -> bool:
@@ -208,7 +208,7 @@ class PoorWeightInitialization:
             f"step {first.step}",
             ({"layers of equal weights": _names(equal)} if equal else {})
             | {"variance ratio": ratio, "smallest gradient range": spread},
-            "All units of a layer start alike, get the same gradient and stay alike: the layer is worth one unit."
+            "All units of a layer start equal, get the same gradient and stay equal: the layer acts as a single unit."
             if equal
             else "Signals or gradients differ by orders of magnitude between layers, and the first steps do not lower "
             "the loss.",
@@ -292,11 +292,11 @@ class DeadRelu:
             {
                 "layers": f"{len(dead)} of {len(last.layers)}",
                 "worst layer": worst,
-                "dead in it, percent": dead[worst],
+                "dead units in it, percent": dead[worst],
                 "threshold, percent": self.threshold_layer,
             },
-            "Most units of these layers give 0 whatever the photo. A unit at 0 gets no gradient, so it cannot recover: "
-            "the network is smaller than it looks.",
+            "Most units of these layers output 0 for every photo. Such a unit gets no gradient and cannot recover: the "
+            "effective network is smaller.",
             "Lower the learning rate (one large step can push a layer below 0 for good), start biases at 0 and weights "
             "with He, or use LeakyReLU; batch normalization before the ReLU helps.",
         )

@@ -58,11 +58,11 @@ class LossNotDecreasing:
         best = min(means)
         rise = 100.0 * (means[-1] - best) / abs(best or 1.0)
         if means[-1] >= means[0] * (1 - self.diff_percent / 100):
-            severity, meaning = Severity.ERROR, "The training loss does not go down: the network learns nothing."
+            severity, meaning = Severity.ERROR, "The training loss does not decrease: the network learns nothing."
         elif rise > self.increase_threshold_percent:
-            severity, meaning = Severity.WARNING, "The training loss goes up again: what was learnt is being lost."
+            severity, meaning = Severity.WARNING, "The training loss increases again: progress is being lost."
         elif 2 * len(failed) >= len(falls):
-            severity, meaning = Severity.NOTE, "The training loss stands still for much of the training."
+            severity, meaning = Severity.NOTE, "The training loss is flat for much of the training."
         else:
             return None
         return Finding(
@@ -71,15 +71,15 @@ class LossNotDecreasing:
             f"step {steps[starts[failed[0]]].number}",
             {
                 "phase": phase,
-                "windows without a fall": f"{len(failed)} of {len(falls)}",
-                "steps a window": size,
+                "windows without a decrease": f"{len(failed)} of {len(falls)}",
+                "steps per window": size,
                 "first loss": means[0],
                 "last loss": means[-1],
-                "rise from the best, percent": rise,
+                "increase from the best, percent": rise,
             },
             meaning,
-            "Try a learning rate 10 times higher and 10 times lower; check that labels belong to their photos; "
-            "unfreeze more layers if the loss has settled high.",
+            "Try a learning rate 10 times higher and 10 times lower; check that the labels match the photos; unfreeze "
+            "more layers if the loss has plateaued at a high value.",
         )
 
 
@@ -116,16 +116,16 @@ class Overfit:
             Severity.WARNING if risen > self.ratio_threshold else Severity.NOTE,
             f"epoch {run[0].number}",
             {
-                "gap, share of the training loss": self._ratio(run[-1]),
+                "gap, relative to the training loss": self._ratio(run[-1]),
                 "threshold": self.ratio_threshold,
                 "training loss": run[-1].loss,
                 "validation loss": last,
                 "best validation loss": best,
             },
-            "The network does better on the photos it trains on than on others: it learns some of them by heart."
+            "The network does better on the training photos than on others: it memorizes some of them."
             + (" The validation loss has risen since its best." if risen > self.ratio_threshold else ""),
             "More photos or stronger augmentation first; then more dropout and weight decay, fewer unfrozen layers, a "
-            "smaller backbone. The weights of the best epoch are the ones to keep.",
+            "smaller backbone. Use the weights of the best epoch.",
         )
 
     @staticmethod
@@ -166,11 +166,12 @@ class Overtraining:
             {
                 "epochs without a better validation loss": idle_validation,
                 "epochs without a better training loss": idle_training,
-                "least improvement": self.delta,
+                "minimum improvement": self.delta,
                 "epochs": len(epochs),
             },
-            "The training went on after it had stopped helping: time at best, overfitting at worst.",
-            "Fewer epochs, or early stopping with less patience; if the result is not good enough, change the learning "
+            "Training continued after the loss had stopped improving: that costs time and may cause overfitting.",
+            "Use fewer epochs, or early stopping with less patience; if the result is not good enough, change the "
+            "learning "
             "rate or the data instead.",
         )
 

@@ -76,12 +76,12 @@ class InputBound:
             {
                 "phase": worst.phase,
                 "waiting, share of the time": worst.input_share,
-                "wait, ms a step": worst.wait_ms,
-                "compute, ms a step": worst.compute_ms,
-                "images a second": worst.images_per_second,
+                "wait, ms per step": worst.wait_ms,
+                "compute, ms per step": worst.compute_ms,
+                "images per second": worst.images_per_second,
             },
-            "The processor waits for photos for most of a step: a faster one would not train faster.",
-            "Decode once and cache, read ahead in more threads, make the photos smaller beforehand, or keep them on a "
+            "The processor waits for photos during most of each step: a faster processor would not train faster.",
+            "Decode once and cache, prefetch with more threads, downscale the photos beforehand, or keep them on a "
             "local disk.",
         )
 

@@ -1,7 +1,7 @@
 """What a model must pass before it is published: pure rules over figures, each with a verdict in words.
 
 - **accuracy**: on the test photos, at least the minimum. By default that is half-way between chance (always answering
-  the most frequent class) and perfection, and the 95 % interval must lie above chance: a model that could be luck is
+  the most frequent class) and perfection, and the 95 % interval must be above chance: a model that could be luck is
   none.
 - **recall**: no class of the test photos is found less often than the floor, by default half the time.
 - **tensors**: the golden photos become the tensors they were at packaging, byte for byte.
@@ -86,7 +86,7 @@ def accuracy_check(test: Measured | None, limits: GateLimits) -> Check:
     if accuracy < minimum:
         return Check(name, False, told)
     if limits.minimum_accuracy is None and low <= chance:
-        return Check(name, False, f"{told}, and its 95 % interval from {low:.1%} must lie above chance, {chance:.1%}")
+        return Check(name, False, f"{told}, and its 95 % interval from {low:.1%} must be above chance, {chance:.1%}")
     return Check(name, True, told)
 
 
@@ -116,12 +116,10 @@ def tensors_check(recorded: Mapping[str, str], found: Mapping[str, str]) -> Chec
     if not found:
         return Check(name, None, "the bundle has no golden photos")
     if not recorded:
-        return Check(name, None, "the bundle holds no digests of its golden tensors")
+        return Check(name, None, "the bundle has no digests of its golden tensors")
     differing = sorted(file for file, digest in found.items() if recorded.get(file) != digest)
     if differing:
-        return Check(
-            name, False, f"{differing[0]} decodes to other pixels here than it did when the bundle was packaged"
-        )
+        return Check(name, False, f"{differing[0]} decodes to different pixels here than when the bundle was packaged")
     return Check(name, True, f"{len(found)} golden photos decode to the same tensors, byte for byte")
 
 
@@ -129,7 +127,7 @@ def own_checks(
     test: Measured | None, recorded: Mapping[str, str], found: Mapping[str, str], limits: GateLimits
 ) -> tuple[Check, ...]:
     """The checks that need nothing but a bundle that has proven itself; arguments as those of the single checks."""
-    proven = f"{len(found)} photos give the probabilities they gave when packaged" if found else "has no photos"
+    proven = f"{len(found)} photos get the same probabilities as when packaged" if found else "has no photos"
     return (
         Check("golden", True if found else None, proven),
         tensors_check(recorded, found),

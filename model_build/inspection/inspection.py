@@ -43,10 +43,10 @@ class Inspection:
     def verdict(self) -> str:
         """One sentence: is it fit to train on?"""
         if self.worst is IssueSeverity.STOP:
-            return "Not fit to train on yet."
+            return "Not ready for training."
         if self.worst is IssueSeverity.FIX:
-            return "Fit to train on, better after some repairs."
-        return "Fit to train on."
+            return "Ready for training, but some problems should be fixed."
+        return "Ready for training."
 
     def to_document(self) -> dict[str, Any]:
         """Everything that was found, complete; ``verdict.severity`` is null where nothing was."""

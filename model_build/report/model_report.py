@@ -76,7 +76,8 @@ def _verdict(verdict: Verdict, test: Measured | None) -> Html:
     told = (
         f"{test.correct} of {test.images} test photos, which took no part in training, are classified correctly"
         f" ({test.accuracy:.1%}; the true accuracy is between {low:.1%} and {high:.1%} with 95 % confidence),"
-        " measured with this bundle's model file, in the interpreter and through the image decoding that serve."
+        " measured with this bundle's model file, with the interpreter and the image decoding that are used in "
+        "production."
     )
     if verdict.failed:
         reasons = "; ".join(f"{_TITLES.get(check.name, check.name)}: {check.detail}" for check in verdict.failed)
@@ -139,10 +140,10 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
         ("What it does", f"Says which of {len(labels)} classes a photo shows: {shown}."),
         (
             "Intended for",
-            "Photos like those it was tested on, one subject each. It always answers with one of its classes: a photo"
-            " of anything else gets one too, and a low confidence is the only sign of it.",
+            "Photos like those it was tested on, one subject each. It always answers with one of its classes, also for "
+            "a photo of something else; a low confidence is then the only sign.",
         ),
-        ("Not for", "Decisions about people, or any where a wrong answer cannot be corrected afterwards."),
+        ("Not for", "Decisions about people, or any decision in which a wrong answer cannot be corrected afterwards."),
     ]
     if trained:
         counts = ", ".join(f"{count:,} {name}" for name, count in splits.items())
@@ -183,7 +184,7 @@ def _model_facts(manifest: Manifest) -> list[tuple[object, object]]:
         ("value scaling", scaled),
         ("output", f"{out.kind}, {out.dtype}, temperature {out.temperature:g}"),
         ("review threshold", f"{manifest.review_threshold:g}"),
-        ("proven with", proven),
+        ("verified with", proven),
     ]
 
 

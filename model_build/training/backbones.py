@@ -177,7 +177,8 @@ def build_backbone(backbone: Backbone, *, size: int, alpha: float = 1.0, imagene
     """
     if size < backbone.minimum_size:
         raise UserError(
-            f"{backbone.name} takes no images of {size} pixels; the smallest image size is {backbone.minimum_size}"
+            f"{backbone.name} does not accept images of {size} pixels; the smallest image size is "
+            f"{backbone.minimum_size}"
         )
     _, keras = load_tensorflow()
     image = keras.Input((size, size, 3), name="image")
@@ -190,7 +191,7 @@ def build_backbone(backbone: Backbone, *, size: int, alpha: float = 1.0, imagene
         reason = " ".join(str(error).split())[:160]
         raise UserError(
             f"the ImageNet weights of {backbone.name} cannot be downloaded ({reason}); fetch them elsewhere and give"
-            " --weights FILE, or train from nothing with --no-pretrained"
+            " --weights FILE, or train from scratch with --no-pretrained"
         ) from None
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     return keras.Model(image, x, name=backbone.name)

@@ -74,7 +74,7 @@ def resolve_network(name: str | None, alpha: float, weights: Path | None) -> tup
         return find_backbone(name), alpha or found
     backbone = find_backbone(name)
     if alpha and not backbone.has_alpha:
-        raise UserError(f"{name} has no alpha; it comes in one width")
+        raise UserError(f"{name} has a single width; leave out --alpha")
     if alpha or not weights or not backbone.has_alpha:
         return backbone, alpha or 1.0
     owner = identify(weights, (name,))

@@ -114,7 +114,7 @@ def test_reconcile_from_the_dry_run_to_a_ledger_that_closes(stack: LocalStack, c
     record(stack, "stale.jpg", "of-other-content")
     record(stack, "bare.jpg", etags["bare.jpg"])
     stack.aws.s3.delete_object(Bucket=stack.bucket, Key="predictions/bare.jpg.json")
-    record(stack, "killed.jpg", None, error=Rejection("image.too_costly", "begun 3 times"), unfinished={"BOOL": True})
+    record(stack, "killed.jpg", None, error=Rejection("image.too_costly", "started 3 times"), unfinished={"BOOL": True})
     record(stack, "deleted.jpg", "e")
     kinds = ("stale", "without_json", "unfinished", "missing")
     wanted = {f"incoming/{name}": kind for name, kind in zip(etags, kinds, strict=True)}
@@ -171,7 +171,7 @@ def dead(stack: LocalStack) -> dict[str, str]:
     """A dead-letter queue with one message of every kind; the reason that is expected, by image."""
     kinds = {
         "corrupt.jpg": "image.corrupt: JPEG cannot be decoded",
-        "killed.jpg": "image.too_costly: begun 3 times and never finished",
+        "killed.jpg": "image.too_costly: started 3 times and never finished",
         "gone.jpg": "the image is gone",
         "failed.jpg": "no result: storage or model failure: look in the function's log",
         "since.jpg": "has been classified since",
@@ -179,7 +179,7 @@ def dead(stack: LocalStack) -> dict[str, str]:
     }
     etags = {name: put(stack, name) for name in kinds if name != "gone.jpg"}
     record(stack, "corrupt.jpg", etags["corrupt.jpg"], error=Rejection("image.corrupt", "JPEG cannot be decoded"))
-    killed = Rejection("image.too_costly", "begun 3 times and never finished")
+    killed = Rejection("image.too_costly", "started 3 times and never finished")
     record(stack, "killed.jpg", None, error=killed, unfinished={"BOOL": True})
     record(stack, "since.jpg", etags["since.jpg"])
     record(stack, "overwritten.jpg", "before")
@@ -228,7 +228,7 @@ def test_redrive_of_one_image_then_of_all(stack: LocalStack, command: Command, d
     assert len(bodies(stack, stack.dead_letter_queue_url)) == 7
     told = command("dlq", "redrive", "--all")
     assert "sent 6 messages" in told.stderr
-    assert "1 messages hold no event and stay" in told.stderr
+    assert "1 messages contain no event and stay" in told.stderr
     assert len(bodies(stack, stack.queue_url)) == 7
     assert len(bodies(stack, stack.dead_letter_queue_url)) == 1
 

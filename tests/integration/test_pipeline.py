@@ -171,7 +171,7 @@ def test_another_output_bucket(aws: Aws, model: WorkerPool) -> None:
 
 def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
-    with pytest.raises(ConfigError, match="lie one inside the other"):
+    with pytest.raises(ConfigError, match="overlap"):
         run(aws, model, [ref("a.png")], OUTPUT_BUCKET=BUCKET, OUTPUT_PREFIX="incoming/out/")
     assert aws.item("incoming/a.png") is None
     assert aws.keys("incoming/") == ["incoming/a.png"]
@@ -314,7 +314,7 @@ def test_an_image_that_ends_the_process_takes_no_other_with_it(aws: Aws, model: 
     item = aws.item("incoming/poison.png")
     assert item is not None
     assert (item["status"]["S"], item["error_code"]["S"]) == ("rejected", "image.too_costly")
-    assert "begun 5 times" in item["error_message"]["S"]
+    assert "started 5 times" in item["error_message"]["S"]
     assert item["attention"] == {"S": "rejected"}
 
 
