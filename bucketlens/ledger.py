@@ -110,7 +110,7 @@ _REPAIRABLE = (Kind.MISSING, Kind.STALE, Kind.WITHOUT_JSON, Kind.UNFINISHED, Kin
 
 
 @dataclass(frozen=True)
-class Page:
+class ListingPage:
     """One page of a listing.
 
     Attributes:
@@ -225,7 +225,7 @@ class Ledger:
         row = self._execute("SELECT position, finished FROM cursors WHERE part = ?", (part,)).fetchone()
         return ("", False) if row is None else (row[0], bool(row[1]))
 
-    def add(self, part: str, table: str, page: Page) -> None:
+    def add(self, part: str, table: str, page: ListingPage) -> None:
         """Take in a page of a part and note where that part goes on, as one step."""
         with self._transaction():
             if page.rows:

@@ -13,7 +13,7 @@ from model_build.html import elements
 from model_build.html.charts import Mark, histogram, size_scatter, stacked_bars
 from model_build.html.elements import Html, element, join, text
 from model_build.inspection.duplicates import Group
-from model_build.inspection.evidence import Evidence, Issue, IssueSeverity
+from model_build.inspection.evidence import InspectionEvidence, Issue, IssueSeverity
 from model_build.inspection.facts import PhotoFacts
 from model_build.inspection.inspection import Inspection
 from model_build.inspection.sheets import MOST_GROUPS, MOST_IN_GROUP, MOST_PER_CLASS, STYLE, Sheets, strip
@@ -194,7 +194,7 @@ def _method(inspection: Inspection) -> Iterator[str]:
     yield "</ul>"
 
 
-def copies_section(evidence: Evidence, sheets: Sheets) -> Iterator[str]:
+def copies_section(evidence: InspectionEvidence, sheets: Sheets) -> Iterator[str]:
     yield element("h2", "Copies and leaks")
     found = evidence.duplicates
     if not found.exact and not found.near:
@@ -236,7 +236,7 @@ def _caption(group: Group) -> Html:
     return element("p", "; ".join(words), "muted small")
 
 
-def sizes_section(evidence: Evidence) -> Iterator[str]:
+def sizes_section(evidence: InspectionEvidence) -> Iterator[str]:
     summary = evidence.summary
     photos = evidence.photos
     yield element("h2", "Sizes, shapes and formats")

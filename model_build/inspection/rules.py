@@ -12,7 +12,7 @@ from model_build.inspection.evidence import (
     FIX,
     NOTE,
     STOP,
-    Evidence,
+    InspectionEvidence,
     Issue,
     IssueSeverity,
     classes_have,
@@ -47,7 +47,7 @@ _SUFFIXES = {
 _PICTURE_SUFFIXES = frozenset().union(*_SUFFIXES.values())
 
 
-def classes(evidence: Evidence) -> Iterator[Issue]:
+def classes(evidence: InspectionEvidence) -> Iterator[Issue]:
     """Fewer than two classes, or a class that cannot be trained."""
     summary = evidence.summary
     with_photos = [label for label in evidence.labels if sum(summary.counts[label].values())]
@@ -82,7 +82,7 @@ def classes(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def balance(evidence: Evidence) -> Iterator[Issue]:
+def balance(evidence: InspectionEvidence) -> Iterator[Issue]:
     found = evidence.summary.balance
     if found.ratio >= _UNEVEN:
         yield Issue(
@@ -95,7 +95,7 @@ def balance(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def splits(evidence: Evidence) -> Iterator[Issue]:
+def splits(evidence: InspectionEvidence) -> Iterator[Issue]:
     summary = evidence.summary
     if not evidence.is_split:
         yield Issue(
@@ -145,7 +145,7 @@ def splits(evidence: Evidence) -> Iterator[Issue]:
             )
 
 
-def _shift(evidence: Evidence, split: str) -> float:
+def _shift(evidence: InspectionEvidence, split: str) -> float:
     """Total variation distance between the class shares of a split and of the training photos."""
     summary = evidence.summary
     if TRAIN not in summary.splits or split == TRAIN:
@@ -154,7 +154,7 @@ def _shift(evidence: Evidence, split: str) -> float:
     return sum(abs(one[split] / here - one[TRAIN] / there) for one in summary.counts.values()) / 2
 
 
-def leaks(evidence: Evidence) -> Iterator[Issue]:
+def leaks(evidence: InspectionEvidence) -> Iterator[Issue]:
     measured = sum(evidence.summary.total(split) for split in evidence.summary.splits if split != TRAIN)
     told: set[str] = set()
     for kind, what, groups in _by_kind(evidence.leaks):
@@ -179,7 +179,7 @@ def leaks(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def conflicts(evidence: Evidence) -> Iterator[Issue]:
+def conflicts(evidence: InspectionEvidence) -> Iterator[Issue]:
     for kind, what, groups in _by_kind(evidence.conflicts):
         names = tuple(photo.name for group in groups for photo in group.photos)
         pairs = Counter(" / ".join(group.labels) for group in groups).most_common(3)
@@ -196,7 +196,7 @@ def conflicts(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def duplicates(evidence: Evidence) -> Iterator[Issue]:
+def duplicates(evidence: InspectionEvidence) -> Iterator[Issue]:
     """Copies that neither leak nor conflict, which other rules tell of."""
     plain = [
         group
@@ -226,7 +226,7 @@ def _by_kind(groups: Sequence[Group]) -> Iterator[tuple[str, str, list[Group]]]:
             yield kind, what, chosen
 
 
-def unreadable(evidence: Evidence) -> Iterator[Issue]:
+def unreadable(evidence: InspectionEvidence) -> Iterator[Issue]:
     broken = [one for one in evidence.unreadable if not _is_foreign(one.photo.name)]
     foreign = [one for one in evidence.unreadable if _is_foreign(one.photo.name)]
     if broken:
@@ -250,7 +250,7 @@ def unreadable(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def blank(evidence: Evidence) -> Iterator[Issue]:
+def blank(evidence: InspectionEvidence) -> Iterator[Issue]:
     found = evidence.duplicates.blank
     if found:
         yield Issue(
@@ -263,7 +263,7 @@ def blank(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def shapes(evidence: Evidence) -> Iterator[Issue]:
+def shapes(evidence: InspectionEvidence) -> Iterator[Issue]:
     summary, total = evidence.summary, len(evidence.photos)
     if summary.wide / total > _WIDE_SHARE:
         yield Issue(
@@ -285,7 +285,7 @@ def shapes(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def shortcuts(evidence: Evidence) -> Iterator[Issue]:
+def shortcuts(evidence: InspectionEvidence) -> Iterator[Issue]:
     """A file format that gives a class away (Geirhos et al., "Shortcut Learning in Deep Neural Networks", 2020)."""
     if len(evidence.summary.formats) < 2:
         return
@@ -311,7 +311,7 @@ def shortcuts(evidence: Evidence) -> Iterator[Issue]:
                 )
 
 
-def suffixes(evidence: Evidence) -> Iterator[Issue]:
+def suffixes(evidence: InspectionEvidence) -> Iterator[Issue]:
     wrong = [
         photo.name
         for photo in evidence.photos
@@ -332,7 +332,7 @@ def _is_foreign(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() not in _PICTURE_SUFFIXES
 
 
-RULES: tuple[Callable[[Evidence], Iterable[Issue]], ...] = (
+RULES: tuple[Callable[[InspectionEvidence], Iterable[Issue]], ...] = (
     classes,
     leaks,
     conflicts,
@@ -347,7 +347,7 @@ RULES: tuple[Callable[[Evidence], Iterable[Issue]], ...] = (
 )
 
 
-def find(evidence: Evidence) -> tuple[Issue, ...]:
+def find(evidence: InspectionEvidence) -> tuple[Issue, ...]:
     """Apply every rule; findings of one severity come in the order of :data:`RULES`."""
     found = [finding for rule in RULES for finding in rule(evidence)]
     order = list(IssueSeverity)

@@ -13,7 +13,7 @@ from classifier.bundle import Manifest
 from model_build.evaluation.gate import Check, Evidence, Verdict, by_recall
 from model_build.html import quality_charts
 from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles
-from model_build.metrics.answers import Measured
+from model_build.metrics.answers import SplitMetrics
 from model_build.report.evaluation_parts import MISTAKES_STYLE, RunEvidence, evaluation_parts, tournament_parts
 from model_build.report.training_parts import data_parts, training_parts
 
@@ -64,7 +64,7 @@ def render_report(manifest: Manifest, evidence: RunEvidence | None = None) -> st
     return page(f"{manifest.name} {manifest.version}", parts, style=_STYLE)
 
 
-def _verdict(verdict: Verdict, test: Measured | None) -> Html:
+def _verdict(verdict: Verdict, test: SplitMetrics | None) -> Html:
     if test is None:
         return _box(
             "fix",
@@ -89,7 +89,7 @@ def _box(kind: str, head: str, body: str) -> Html:
     return element("div", join([element("p", element("strong", head)), element("p", body)]), f"verdict {kind}")
 
 
-def _figures(manifest: Manifest, measured: Evidence, test: Measured) -> Html:
+def _figures(manifest: Manifest, measured: Evidence, test: SplitMetrics) -> Html:
     latency, review = measured.latency_ms, measured.review
     low, high = test.interval_95
     rows: list[tuple[object, object]] = [
@@ -107,7 +107,7 @@ def _figures(manifest: Manifest, measured: Evidence, test: Measured) -> Html:
     return tiles(rows)
 
 
-def _warnings(measured: Evidence, test: Measured, evidence: RunEvidence | None) -> list[Html]:
+def _warnings(measured: Evidence, test: SplitMetrics, evidence: RunEvidence | None) -> list[Html]:
     """What does not stop a deployment but belongs into the decision."""
     low, high = test.interval_95
     lines = []
@@ -161,7 +161,7 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
     return facts(rows)
 
 
-def _confidence(manifest: Manifest, test: Measured | None) -> str:
+def _confidence(manifest: Manifest, test: SplitMetrics | None) -> str:
     if test is None or test.ece is None:
         return "Not calibrated: use it to rank predictions, not as a probability."
     return (

@@ -19,12 +19,12 @@ from bucketlens.local.stack import LocalStack
 from bucketlens.stack import Stack
 from classifier.errors import UserError
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelFacts, Rejection, timestamp
+from classifier.records import ImageFacts, ModelIdentity, Rejection, timestamp
 from classifier.records import Result as Outcome
 from tests.conftest import ROOT
 from tests.support.clients import Interposed, once
 
-MODEL = ModelFacts("m", "20260101T000000Z-00000000", "0" * 64)
+MODEL = ModelIdentity("m", "20260101T000000Z-00000000", "0" * 64)
 HOSTILE = "\x1b[2J\u202egpj.exe"
 
 Command = Callable[..., Result]

@@ -18,10 +18,10 @@ from model_build.evaluation.gate import (
     refusal,
     tensors_check,
 )
-from model_build.metrics.answers import Measured, judge
+from model_build.metrics.answers import SplitMetrics, judge
 
 
-def metrics(right: dict[str, tuple[int, int]]) -> Measured:
+def metrics(right: dict[str, tuple[int, int]]) -> SplitMetrics:
     """What a manifest says of classes of which so many of so many are right; the wrong ones are the next class."""
     labels = list(right)
     truth, predicted = [], []
