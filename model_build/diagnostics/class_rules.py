@@ -1,27 +1,24 @@
 """Rules about the classes: how many photos each has, and which are taken for which.
 
-Defaults are those of the SageMaker Debugger's built-in rules, described at
-https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html (an anchor for each rule).
+Defaults are those of the SageMaker Debugger's built-in rules (:data:`DEBUGGER_RULES`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.diagnostics.diagnosis import Finding, Measurements, Severity
+from model_build.diagnostics.diagnosis import Finding, Measurements, Rule, Severity
 from model_build.diagnostics.facts import History, RunFacts
 from model_build.metrics.scores import wilson_interval
 
-_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html"
 _LISTED = 5
 
 
 @dataclass(frozen=True)
-class ClassImbalance:
+class ClassImbalance(Rule, name="class imbalance", anchor="class-imbalance", needs="run"):
     """ClassImbalance: the largest class has over ``threshold_imbalance`` (10) times the photos of the smallest.
 
     Or, once ``samples`` (500) labels have been trained on, more than ``threshold_misprediction`` (0.7) of a class's
@@ -31,11 +28,6 @@ class ClassImbalance:
     threshold_imbalance: float = 10.0
     threshold_misprediction: float = 0.7
     samples: int = 500
-
-    name: ClassVar[str] = "class imbalance"
-    published: ClassVar[str] = f"{_PAGE}#class-imbalance"
-    needs: ClassVar[str] = "run"
-    live: ClassVar[bool] = False
 
     def check(self, history: History) -> Finding | None:
         run = history.run
@@ -89,7 +81,7 @@ class ClassImbalance:
 
 
 @dataclass(frozen=True)
-class Confusion:
+class Confusion(Rule, name="confusion", anchor="confusion", needs="judged"):
     """Confusion: a diagonal share is under ``min_diag`` (0.9), or one off it over ``max_off_diag`` (0.1).
 
     The shares are those of the published off-diagonal formula, ``confusion[j][i] / sum_j confusion[j][i]``: of the
@@ -101,11 +93,6 @@ class Confusion:
 
     min_diag: float = 0.9
     max_off_diag: float = 0.1
-
-    name: ClassVar[str] = "confusion"
-    published: ClassVar[str] = f"{_PAGE}#confusion"
-    needs: ClassVar[str] = "judged"
-    live: ClassVar[bool] = False
 
     def check(self, history: History) -> Finding | None:
         kept = history.kept()

@@ -1,8 +1,7 @@
 """Rules about layers: their gradients, weights and updates, and units that have stopped working.
 
-Defaults are those of the SageMaker Debugger's built-in rules, described at
-https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html (an anchor for each rule). Its tensors are
-saved at intervals; here too a "step" of such a rule is one of the sampled steps.
+Defaults are those of the SageMaker Debugger's built-in rules (:data:`DEBUGGER_RULES`). Its tensors are saved at
+intervals; here too a "step" of such a rule is one of the sampled steps.
 """
 
 from __future__ import annotations
@@ -10,20 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from model_build.diagnostics.diagnosis import Finding, Severity
+from model_build.diagnostics.diagnosis import Finding, Rule, Severity
 from model_build.diagnostics.facts import ActivationFacts, History, LayerSample, Probe, Sample
 
-_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html"
 _LISTED = 3
 _OPENING_EPOCHS = 3
 
 
 @dataclass(frozen=True)
-class VanishingGradient:
+class VanishingGradient(Rule, name="vanishing gradient", anchor="vanishing-gradient", needs="samples", live=True):
     """VanishingGradient: the mean of a gradient's absolute values falls below ``threshold`` (default 0.0000001).
 
     Two conditions keep a finished training silent, which has no gradient left either: it must hold for ``patience``
@@ -33,11 +30,6 @@ class VanishingGradient:
     threshold: float = 1e-7
     patience: int = 2
     converged: float = 0.01
-
-    name: ClassVar[str] = "vanishing gradient"
-    published: ClassVar[str] = f"{_PAGE}#vanishing-gradient"
-    needs: ClassVar[str] = "samples"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         floor = self.converged * history.samples[0].loss
@@ -64,18 +56,13 @@ class VanishingGradient:
 
 
 @dataclass(frozen=True)
-class ExplodingTensor:
+class ExplodingTensor(Rule, name="exploding gradient", anchor="exploding-tensor", needs="steps", live=True):
     """ExplodingTensor: a value is NaN or infinite; ``only_nan`` (default False) lets infinity pass.
 
     Looks at the loss of every step, and at gradients and weights of the sampled ones.
     """
 
     only_nan: bool = False
-
-    name: ClassVar[str] = "exploding gradient"
-    published: ClassVar[str] = f"{_PAGE}#exploding-tensor"
-    needs: ClassVar[str] = "steps"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         found = [(step.number, "loss") for step in history.steps if self._bad(step.loss)]
@@ -105,7 +92,7 @@ class ExplodingTensor:
 
 
 @dataclass(frozen=True)
-class WeightUpdateRatio:
+class WeightUpdateRatio(Rule, name="weight update ratio", anchor="weight-update-ratio", needs="samples", live=True):
     """WeightUpdateRatio: update over weight is above ``large_threshold`` (10.0) or below ``small_threshold`` (1e-8).
 
     ``epsilon`` (1e-9) is added to the mean weight, against division by zero, where the ratio is measured
@@ -115,11 +102,6 @@ class WeightUpdateRatio:
 
     large_threshold: float = 10.0
     small_threshold: float = 1e-8
-
-    name: ClassVar[str] = "weight update ratio"
-    published: ClassVar[str] = f"{_PAGE}#weight-update-ratio"
-    needs: ClassVar[str] = "samples"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         large = [
@@ -164,7 +146,9 @@ class WeightUpdateRatio:
 
 
 @dataclass(frozen=True)
-class PoorWeightInitialization:
+class PoorWeightInitialization(
+    Rule, name="poor weight initialisation", anchor="poor-weight-initialization", needs="samples", live=True
+):
     """PoorWeightInitialization: at the start, layers are out of proportion and the loss does not fall.
 
     Published: the ratio of the largest to the smallest variance by layer exceeds ``threshold`` (10.0); the smallest
@@ -180,11 +164,6 @@ class PoorWeightInitialization:
     distribution_range: float = 0.001
     patience: int = 5
     steps: int = 10
-
-    name: ClassVar[str] = "poor weight initialisation"
-    published: ClassVar[str] = f"{_PAGE}#poor-weight-initialization"
-    needs: ClassVar[str] = "samples"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         first = history.samples[0]
@@ -263,7 +242,7 @@ def _names(layers: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class DeadRelu:
+class DeadRelu(Rule, name="dead ReLU", anchor="dead-relu", needs="probes", live=True):
     """DeadRelu: more than ``threshold_layer`` (50.0) percent of a layer's ReLUs are dead.
 
     A ReLU is dead that is active for less than ``threshold_inactivity`` (1.0) percent of its inputs. What counts is the
@@ -272,11 +251,6 @@ class DeadRelu:
 
     threshold_inactivity: float = 1.0
     threshold_layer: float = 50.0
-
-    name: ClassVar[str] = "dead ReLU"
-    published: ClassVar[str] = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html#dead-relu"
-    needs: ClassVar[str] = "probes"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         last = history.probes[-1]

@@ -1,25 +1,21 @@
 """Rules about the course of the losses.
 
-Defaults are those of the SageMaker Debugger's built-in rules, described at
-https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html (an anchor for each rule).
+Defaults are those of the SageMaker Debugger's built-in rules (:data:`DEBUGGER_RULES`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 
-from model_build.diagnostics.diagnosis import Finding, Severity
+from model_build.diagnostics.diagnosis import Finding, Rule, Severity
 from model_build.diagnostics.facts import EpochFacts, History
-
-_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html"
 
 
 @dataclass(frozen=True)
-class LossNotDecreasing:
+class LossNotDecreasing(Rule, name="loss not decreasing", anchor="loss-not-decreasing", needs="steps", live=True):
     """LossNotDecreasing: over ``num_steps`` (10) the loss falls by less than ``diff_percent`` (0.1).
 
     Or it rises by more than ``increase_threshold_percent`` (5). The loss of one batch says little, and the Debugger
@@ -31,11 +27,6 @@ class LossNotDecreasing:
     num_steps: int = 10
     diff_percent: float = 0.1
     increase_threshold_percent: float = 5.0
-
-    name: ClassVar[str] = "loss not decreasing"
-    published: ClassVar[str] = f"{_PAGE}#loss-not-decreasing"
-    needs: ClassVar[str] = "steps"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         for phase in history.phases:
@@ -84,7 +75,7 @@ class LossNotDecreasing:
 
 
 @dataclass(frozen=True)
-class Overfit:
+class Overfit(Rule, name="overfit", anchor="overfit", needs="validated"):
     """Overfit: (validation loss - training loss) / training loss exceeds ``ratio_threshold`` (0.1).
 
     From epoch ``start_step`` (0) on; it may be exceeded ``patience`` (1) times in a row before it fires. Such a gap is
@@ -95,11 +86,6 @@ class Overfit:
     start_step: int = 0
     patience: int = 1
     ratio_threshold: float = 0.1
-
-    name: ClassVar[str] = "overfit"
-    published: ClassVar[str] = f"{_PAGE}#overfit"
-    needs: ClassVar[str] = "validated"
-    live: ClassVar[bool] = False
 
     def check(self, history: History) -> Finding | None:
         epochs = [epoch for epoch in _last_phase(history) if epoch.number >= self.start_step]
@@ -134,7 +120,7 @@ class Overfit:
 
 
 @dataclass(frozen=True)
-class Overtraining:
+class Overtraining(Rule, name="overtraining", anchor="overtraining", needs="validated"):
     """Overtraining: a loss has not improved by ``delta`` (0.01) for its patience, in epochs.
 
     ``patience_validation`` (10) epochs for the validation loss, which is a warning; ``patience_train`` (5) for the
@@ -145,11 +131,6 @@ class Overtraining:
     patience_train: int = 5
     patience_validation: int = 10
     delta: float = 0.01
-
-    name: ClassVar[str] = "overtraining"
-    published: ClassVar[str] = f"{_PAGE}#overtraining"
-    needs: ClassVar[str] = "validated"
-    live: ClassVar[bool] = False
 
     def check(self, history: History) -> Finding | None:
         epochs = _last_phase(history)
@@ -171,8 +152,7 @@ class Overtraining:
             },
             "Training continued after the loss had stopped improving: that costs time and may cause overfitting.",
             "Use fewer epochs, or early stopping with less patience; if the result is not good enough, change the "
-            "learning "
-            "rate or the data instead.",
+            "learning rate or the data instead.",
         )
 
     def _last_improvement(self, losses: list[float]) -> int:

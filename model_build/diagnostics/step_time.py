@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from model_build.diagnostics.diagnosis import Finding, Severity
+from model_build.diagnostics.diagnosis import PROFILER_RULES, Finding, Rule, Severity
 from model_build.diagnostics.facts import History, StepFacts
 
-_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-profiler-rules.html"
 _WARM_UP = 2  # the first steps of a phase trace and compile the network
 _OUTLIER_SIGMAS = 5  # StepOutlier's default ``stddev``
 
@@ -50,18 +49,13 @@ def step_times(history: History, *, threshold: float = 50.0) -> list[StepTime]:
 
 
 @dataclass(frozen=True)
-class InputBound:
+class InputBound(Rule, name="input-bound", anchor="io-bottleneck", needs="steps", page=PROFILER_RULES, live=True):
     """IOBottleneck: waiting for input takes more than ``threshold`` (50) percent of the time.
 
     The published rule reads the machine's I/O wait; this one the time each step really waited for its batch.
     """
 
     threshold: float = 50.0
-
-    name: ClassVar[str] = "input-bound"
-    published: ClassVar[str] = f"{_PAGE}#io-bottleneck"
-    needs: ClassVar[str] = "steps"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         bound = [one for one in step_times(history, threshold=self.threshold) if one.verdict == "input-bound"]
