@@ -51,9 +51,9 @@ class Drop:
 
 @app.command()
 def demo(
-    data: Annotated[str, typer.Option(help="Folder of photos, one folder a class; the digits by default.")] = "",
+    data: Annotated[str, typer.Option(help="Folder of photos, one folder per class; the digits by default.")] = "",
     model: Annotated[str, typer.Option(help="A ready .tflite model, instead of training one.")] = "",
-    labels: Annotated[str, typer.Option(help="Its labels, one a line.")] = "",
+    labels: Annotated[str, typer.Option(help="Its labels, one per line.")] = "",
     images: Annotated[str, typer.Option(help="Folder of images to classify with it.")] = "",
     keep: Annotated[bool, typer.Option(help="Leave the local stack running at the end, until Ctrl-C.")] = False,
 ) -> None:

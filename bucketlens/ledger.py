@@ -110,7 +110,7 @@ _REPAIRABLE = (Kind.MISSING, Kind.STALE, Kind.WITHOUT_JSON, Kind.UNFINISHED, Kin
 
 
 @dataclass(frozen=True)
-class Page:
+class ListingPage:
     """One page of a listing.
 
     Attributes:
@@ -174,7 +174,7 @@ class Ledger:
         (ours,) = execute("PRAGMA application_id").fetchone()
         (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
         if ours != _APPLICATION_ID and tables:
-            raise UserError(f"{self._path} is a database of something else: give --state another file")
+            raise UserError(f"{self._path} is a database of something else: give another file with --state")
         execute("PRAGMA locking_mode = EXCLUSIVE")
         # Killed processes lose nothing this way; a power failure may lose the last pages, which are then read again.
         execute("PRAGMA journal_mode = WAL")
@@ -225,7 +225,7 @@ class Ledger:
         row = self._execute("SELECT position, finished FROM cursors WHERE part = ?", (part,)).fetchone()
         return ("", False) if row is None else (row[0], bool(row[1]))
 
-    def add(self, part: str, table: str, page: Page) -> None:
+    def add(self, part: str, table: str, page: ListingPage) -> None:
         """Take in a page of a part and note where that part goes on, as one step."""
         with self._transaction():
             if page.rows:
@@ -309,9 +309,12 @@ class Ledger:
             yield
         except sqlite3.Error as error:
             if "locked" in str(error):
-                raise UserError(f"another process works with the state file {self._path}; wait for it") from error
+                raise UserError(
+                    f"another process is using the state file {self._path}; wait until it has finished"
+                ) from error
             raise UserError(
-                f"the state file {self._path} cannot be used ({error}): make room, delete it, or give --state another"
+                f"the state file {self._path} cannot be used ({error}): free some space, delete it, or give another "
+                "with --state"
             ) from error
 
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bucketlens import prices, queues
-from bucketlens.ledger import Comparison, Kind, Ledger, Page
+from bucketlens.ledger import Comparison, Kind, Ledger, ListingPage
 from bucketlens.stack import Stack
 from classifier.errors import ImageNotFound, UserError
 
@@ -143,7 +143,7 @@ class _Source:
 
     part: str
     table: str
-    fetch: Callable[[str], Page]
+    fetch: Callable[[str], ListingPage]
 
 
 def begin(ledger: Ledger, scope: Scope, now: float, *, repair: bool, restart: bool) -> bool:
@@ -157,7 +157,7 @@ def begin(ledger: Ledger, scope: Scope, now: float, *, repair: bool, restart: bo
     """
     job = ledger.fact("job")
     if job is not None and job != scope.job and not restart:
-        raise UserError(f"the state file belongs to {job['prefix']} of {job['stack']}: give --state another file")
+        raise UserError(f"the state file belongs to {job['prefix']} of {job['stack']}: give another file with --state")
     started, finished = ledger.fact("started"), ledger.fact("finished")
     if job is None or restart or now - started > _RESUMABLE_SECONDS:
         resumed = False
@@ -177,7 +177,7 @@ def gather(ledger: Ledger, scope: Scope, s3: S3Client, dynamodb: DynamoDBClient,
     counts = {table: ledger.count(table) for table in ("objects", "items", "outputs")}
     progress(counts)
     with ThreadPoolExecutor(len(sources)) as pool:
-        pages: dict[Future[Page], _Source] = {}
+        pages: dict[Future[ListingPage], _Source] = {}
         for source in sources.values():
             position, finished = ledger.cursor(source.part)
             if not finished:
@@ -247,20 +247,20 @@ def _clipped(below: str, stack: Stack) -> str:
     return below.encode()[: 900 - len(stack.output_prefix.encode())].decode(errors="ignore")
 
 
-def _objects(s3: S3Client, bucket: str, prefix: str, after: str) -> Page:
+def _objects(s3: S3Client, bucket: str, prefix: str, after: str) -> ListingPage:
     contents, page = _listed(s3, bucket, prefix, after)
     rows = [
         (one["Key"], one["ETag"].strip('"'), _seconds(one["LastModified"]))
         for one in contents
         if not one["Key"].endswith("/")  # a folder's marker, not an image
     ]
-    return Page(rows, *page)
+    return ListingPage(rows, *page)
 
 
-def _outputs(s3: S3Client, stack: Stack, folder: str, after: str) -> Page:
+def _outputs(s3: S3Client, stack: Stack, folder: str, after: str) -> ListingPage:
     contents, page = _listed(s3, stack.bucket, stack.output_prefix + folder, after)
     start = len(stack.output_prefix)
-    return Page([(one["Key"][start:], _seconds(one["LastModified"])) for one in contents], *page)
+    return ListingPage([(one["Key"][start:], _seconds(one["LastModified"])) for one in contents], *page)
 
 
 def _listed(s3: S3Client, bucket: str, prefix: str, after: str) -> tuple[list[Any], tuple[str, bool]]:
@@ -271,7 +271,7 @@ def _listed(s3: S3Client, bucket: str, prefix: str, after: str) -> tuple[list[An
     return contents, (contents[-1]["Key"] if contents else after, not response["IsTruncated"])
 
 
-def _items(dynamodb: DynamoDBClient, scope: Scope, segment: int, after: str) -> Page:
+def _items(dynamodb: DynamoDBClient, scope: Scope, segment: int, after: str) -> ListingPage:
     stack = scope.stack
     start: Any = {"ExclusiveStartKey": {"image_uri": {"S": after}}} if after else {}
     response = dynamodb.scan(
@@ -287,7 +287,7 @@ def _items(dynamodb: DynamoDBClient, scope: Scope, segment: int, after: str) -> 
     root, outputs = f"s3://{stack.bucket}/", f"s3://{stack.bucket}/{stack.output_prefix}"
     rows = [_item(item, root, outputs) for item in response["Items"]]
     last: Any = response.get("LastEvaluatedKey")
-    return Page(rows, last["image_uri"]["S"] if last else after, last is None)
+    return ListingPage(rows, last["image_uri"]["S"] if last else after, last is None)
 
 
 def _item(item: Mapping[str, Any], root: str, outputs: str) -> tuple[Any, ...]:

@@ -131,7 +131,7 @@ def convert(
     python: Path | None = None,
     watcher: Watcher = SILENT,
 ) -> Conversion:
-    """Convert a run to float32, float16, dynamic range and int8, measure each where it will serve, choose the cheapest.
+    """Convert a run to float32, float16, dynamic range and int8, measure each where it will serve, choose one.
 
     Args:
         data: where the run's photos are now, if they have been moved.
@@ -238,7 +238,7 @@ def import_model(
     review_threshold: float = 0.5,
     watcher: Watcher = SILENT,
 ) -> Manifest:
-    """Write the bundle folder ``out`` from a TensorFlow Lite classifier and its labels, one a line in output order.
+    """Write the bundle folder ``out`` from a TensorFlow Lite classifier and its labels, one per line in output order.
 
     Args:
         golden: folder with a few photos for the bundle's self-test.

@@ -58,3 +58,8 @@ def load_tensorflow() -> tuple[Any, Any]:
         # Two, for the two gradients of every layer: measured half the time a step of one on 2 cores.
         tensorflow.config.threading.set_inter_op_parallelism_threads(2)
     return tensorflow, keras
+
+
+def one_line(error: BaseException) -> str:
+    """What a library says in an exception, which may be pages: at most 200 characters of it."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -226,11 +226,13 @@ def show_evaluation(evaluation: Evaluation) -> None:
     console = results()
     quality = evaluation.quality
     console.print(f"model     {evaluation.model}", markup=False)
-    flattered = "; the model was made from these very photos, which flatters it" if evaluation.training_data else ""
+    flattered = (
+        "; the model was trained on these photos, so the figures are too optimistic" if evaluation.training_data else ""
+    )
     console.print(f"photos    {evaluation.photos_used}{flattered}", markup=False)
     console.print(f"accuracy  {accuracy_line(evaluation.scores)}", markup=False)
     if quality.top_k:
-        best = ", ".join(f"{share:.4f} in the best {k}" for k, share in quality.top_k.items())
+        best = ", ".join(f"top {k} {share:.4f}" for k, share in quality.top_k.items())
         console.print(f"top-k     {best}", markup=False)
     console.print(
         f"ECE       {quality.after.error:.4f} ({quality.before.error:.4f} before temperature {quality.temperature:.3f};"
@@ -248,7 +250,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
         console.print(confusion)
     if quality.worst:
         table = Table(title="worst mistakes", title_justify="left")
-        for name in ("photo", "is", "taken for", "confidence"):
+        for name in ("photo", "actual", "predicted", "confidence"):
             table.add_column(name, justify="right" if name == "confidence" else "left")
         for one in quality.worst[:_MISTAKES_SHOWN]:
             photo = evaluation.photos[one.row].name

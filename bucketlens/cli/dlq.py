@@ -22,7 +22,7 @@ from bucketlens.stack import DEFAULT_STACK, Stack, bulk_clients
 from classifier.errors import UserError
 
 app = typer.Typer(
-    help="The dead-letter queue: look, try again, throw away.", no_args_is_help=True, rich_markup_mode=None
+    help="List, redrive and delete the messages in the dead-letter queue.", no_args_is_help=True, rich_markup_mode=None
 )
 
 _SHOWN = 80
@@ -38,10 +38,10 @@ ImageOption = Annotated[
 
 @app.command("list")
 def list_(
-    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    output: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
-    """Show each message's image, how often it was tried, since when, and why it failed. Takes nothing away.
+    """Show each message's image, how often it was tried, since when, and why it failed. Changes nothing.
 
     Example: bucketlens dlq list --format json
     """
@@ -74,14 +74,14 @@ def redrive(
     dry_run: DryRunOption = False,
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
-    """Send messages back to the queue, once the cause of their failure has been mended. Prints their images.
+    """Send messages back to the queue, once the cause of their failure has been fixed. Prints their images.
 
-    Messages that hold no event stay: they would only come back.
+    Messages without an event stay: they would only fail again.
 
     Example: bucketlens dlq redrive --all
     """
     if bool(image) == all_:
-        raise UserError("say which: --image IMAGE, or --all")
+        raise UserError("give --image IMAGE, or --all")
     deployed = Stack.find(stack)
     wanted = _wanted(image, deployed)
     _, _, sqs = bulk_clients(READERS)
@@ -100,7 +100,7 @@ def redrive(
     console = display.messages()
     console.print(f"{'would send' if dry_run else 'sent'} {sent} messages to the queue")
     if left:
-        console.print(f"{left} messages hold no event and stay: bucketlens dlq list shows them, purge deletes them")
+        console.print(f"{left} messages contain no event and stay: bucketlens dlq list shows them, purge deletes them")
     _require_found(sent + left, wanted)
 
 
@@ -111,7 +111,7 @@ def purge(
     yes: YesOption = False,
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
-    """Delete messages for good: all, or those about an image. Prints their images.
+    """Delete messages permanently: all, or those about an image. Prints their images.
 
     An image without a result is found again by `bucketlens reconcile`.
 
@@ -142,7 +142,7 @@ def _is_wanted(letter: DeadLetter, wanted: set[str] | None) -> bool:
 
 def _require_found(count: int, wanted: set[str] | None) -> None:
     if wanted and not count:
-        raise UserError(f"the dead-letter queue holds no message about {', '.join(sorted(wanted))}")
+        raise UserError(f"the dead-letter queue contains no message about {', '.join(sorted(wanted))}")
 
 
 def _print_images(letters: list[DeadLetter]) -> None:

@@ -21,7 +21,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder with a folder per class, named as the model's labels.")],
     format_: Annotated[TableOrJson, typer.Option("--format", help="table or json")] = TableOrJson.TABLE,
 ) -> None:
-    """Measure a model on labelled photos, through the decoding and the interpreter that serve.
+    """Measure a model on labelled photos, with the decoding and the interpreter of the function.
 
     Example: bucketlens model evaluate bundles/digits digits
     """

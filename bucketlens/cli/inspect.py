@@ -17,13 +17,11 @@ DataArgument = Annotated[
     str,
     typer.Argument(help="Folder with a folder per class, train/validation/test above is fine; or s3://bucket/data/"),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="HTML report to write; one that is there is replaced.")]
+OutOption = Annotated[Path, typer.Option("--out", help="HTML report to write; an existing one is replaced.")]
 FormatOption = Annotated[TableOrJson, typer.Option("--format", help="What to print on standard output: table or json.")]
 CacheOption = Annotated[
     Path | None,
-    typer.Option(
-        "--cache", envvar="BUCKETLENS_CACHE", help="Folder for what is kept between runs (default: the user's caches)."
-    ),
+    typer.Option("--cache", envvar="BUCKETLENS_CACHE", help="Cache folder (default: in the user's cache folder)."),
 ]
 
 
@@ -35,7 +33,7 @@ def inspect(
 ) -> None:
     """Find what is wrong with labelled photos before training: leaks, copies, unreadable files, imbalance.
 
-    Writes one HTML page. Findings are no failure: the exit code is 0 once everything has been inspected.
+    Writes one HTML page. Findings do not make the command fail: the exit code is 0 once everything has been inspected.
 
     Example: bucketlens model inspect photos --out report.html
     """

@@ -26,24 +26,24 @@ def up(
     port: Annotated[int, typer.Option(help="Port of the endpoints.", min=0, max=65535)] = DEFAULT_PORT,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets containers reach it.")] = "127.0.0.1",
     workers: Annotated[
-        int | None, typer.Option(help="Functions that run at once; by default one for each CPU.", min=1)
+        int | None, typer.Option(help="Functions that run in parallel (default: one per CPU).", min=1)
     ] = None,
     template: Annotated[
-        Path | None, typer.Option(help="Another SAM template to create resources from than the project's own.")
+        Path | None, typer.Option(help="SAM template to create resources from (default: the project's own).")
     ] = None,
     parameter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the template; may be repeated.")
     ] = None,
     function_dir: Annotated[
         Path | None,
-        typer.Option(help="The function's code, such as a built package; by default what the template says."),
+        typer.Option(help="The function's code, such as a built package (default: what the template names)."),
     ] = None,
-    python: Annotated[Path | None, typer.Option(help="The Python that runs the function; by default this one.")] = None,
+    python: Annotated[Path | None, typer.Option(help="The Python that runs the function (default: this one).")] = None,
     retry_after: Annotated[
         int,
         typer.Option(
             metavar="SECONDS",
-            help="When failed images are tried again. On AWS: when the queue's visibility timeout ends, here minutes.",
+            help="Seconds until failed images are retried; on AWS, the queue's visibility timeout decides.",
             min=0,
             max=43200,
         ),

@@ -50,7 +50,7 @@ SizeHelp = "Side of the model's square input in pixels (default: the backbone's 
 
 @app.command("sample-data")
 def sample_data(out: Annotated[Path, typer.Argument(help="Folder to write; must not hold files.")]) -> None:
-    """Write scikit-learn's 1,797 handwritten digits as photos, one folder a class.
+    """Write scikit-learn's 1,797 handwritten digits as photos, one folder per class.
 
     Example: bucketlens model sample-data digits
     """
@@ -143,14 +143,15 @@ def convert(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     data: DataOption = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, max=100.0, help="Points of validation accuracy a format may lose against float32.")
+        float,
+        typer.Option(min=0.0, max=100.0, help="Points of validation accuracy that a format may lose against float32."),
     ] = 0.5,
     target: Annotated[
         Path | None,
         typer.Option(help="Python (with numpy, Pillow and the interpreter) that will serve; default: this one."),
     ] = None,
 ) -> None:
-    """Convert a run to float32, float16, dynamic range and int8, measure each where it will serve, choose the cheapest.
+    """Convert a run to float32, float16, dynamic range and int8, measure each where it will serve, choose one.
 
     Example: bucketlens model convert runs/digits
     """
@@ -174,13 +175,14 @@ def package(
     ] = QuantizationChoice.AUTO,
     data: DataOption = None,
     precision: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Wanted of predictions that are not marked for review.")
+        float,
+        typer.Option(min=0.0, max=1.0, help="Target precision of the predictions that are not marked for review."),
     ] = 0.95,
     review_threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Set the review threshold by hand instead.")
     ] = None,
 ) -> None:
-    """Make a proven bundle: model, manifest, report and a few golden photos, copied from the test split.
+    """Make a verified bundle: model, manifest, report and a few golden photos, copied from the test split.
 
     Example: bucketlens model package runs/digits --out bundles/digits
     """
@@ -211,7 +213,7 @@ def package(
 @app.command("import")
 def import_(
     tflite: Annotated[Path, typer.Option("--tflite", help="The model.")],
-    labels: Annotated[Path, typer.Option("--labels", help="Its labels, one a line in output order, UTF-8.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Its labels, one per line in output order, UTF-8.")],
     out: Annotated[Path, typer.Option("--out", help="Bundle folder to write.")],
     name: Annotated[str | None, typer.Option(help="The model's name in every result (default: the file's).")] = None,
     golden: Annotated[Path | None, typer.Option(help="Folder with a few photos for the bundle's self-test.")] = None,
@@ -226,7 +228,7 @@ def import_(
         float, typer.Option(min=0.0, max=1.0, help="Confidence under which a prediction is marked for review.")
     ] = 0.5,
 ) -> None:
-    """Wrap a TensorFlow Lite classifier and its labels file into a proven bundle.
+    """Wrap a TensorFlow Lite classifier and its labels file into a verified bundle.
 
     Example: bucketlens model import --tflite mobilenet.tflite --labels labels.txt --golden photos --out bundles/mob
     """

@@ -22,13 +22,13 @@ def publish(
     dry_run: DryRunOption = False,
     minimum_accuracy: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Least test accuracy (default: half-way from chance to 1)."),
+        typer.Option(min=0.0, max=1.0, help="Minimum test accuracy (default: half-way from chance to 1)."),
     ] = None,
     recall_floor: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Least recall of every class on the test photos.")
+        float, typer.Option(min=0.0, max=1.0, help="Minimum recall of every class on the test photos.")
     ] = 0.5,
     margin: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Accuracy it may lose against the live version, as a share.")
+        float, typer.Option(min=0.0, max=1.0, help="Accuracy that it may lose against the live version, 0 to 1.")
     ] = 0.01,
     data: Annotated[
         Path | None, typer.Option("--data", help="Where the bundle's test photos are now, if they have been moved.")
@@ -40,7 +40,7 @@ def publish(
     """Verify a bundle, run it through the gate, upload it as an immutable version, and make that the live one.
 
     The gate: golden test, tensor parity, minimum accuracy, recall of every class, not worse than the live version on
-    the same test photos. A check that cannot be judged says why and refuses nothing.
+    the same test photos. A check that cannot be made says why, and does not fail the gate.
 
     Example: bucketlens model publish bundles/digits --to s3://my-bucket/models/
     """

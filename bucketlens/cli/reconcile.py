@@ -29,18 +29,18 @@ from model_build.files import cache_folder
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 _MEANING = {
     Kind.MISSING: "there is no result",
-    Kind.STALE: "the result is of other content than the object has now",
-    Kind.WITHOUT_JSON: "the JSON is not there, or older than the result in the table",
-    Kind.UNFINISHED: "classification was begun and never finished: the function was killed or timed out",
+    Kind.STALE: "the object has changed since its result was made",
+    Kind.WITHOUT_JSON: "the JSON is missing, or older than the result in the table",
+    Kind.UNFINISHED: "classification was started and never finished: the function was killed or timed out",
     Kind.OLDER_MODEL: "made by an older model",
-    Kind.SETTLING: "changed lately: probably still queued",
+    Kind.SETTLING: "changed recently: probably still queued",
     Kind.UNCHECKED: "in order, but the JSON lies outside the output prefix and was not looked for",
-    Kind.ORPHANED_ITEM: "in the table, but the image is gone",
-    Kind.ORPHANED_JSON: "a JSON that no item names, of an image that is gone",
+    Kind.ORPHANED_ITEM: "in the table, but the image has been deleted",
+    Kind.ORPHANED_JSON: "a JSON of a deleted image, without an item in the table",
 }
 
 
@@ -61,16 +61,16 @@ def reconcile(
         ),
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(help="File of the work's state (default: in the user's cache folder).")
+        Path | None, typer.Option(help="State file, for resuming (default: in the user's cache folder).")
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Do not resume what was interrupted.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
     output: Annotated[Format, typer.Option("--format", help="table: counts; else every difference.")] = Format.TABLE,
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
     """Compare the images in the bucket with their results; with --repair, have the differing ones classified again.
 
     Finds events that were lost or came while the stack was paused, and images that were there before it. Interrupted,
-    the same command resumes. Orphans (results of images that are gone) are counted, not repaired.
+    the same command resumes. Orphans (results of deleted images) are counted, not repaired.
 
     Exit code 0: every image has its result, or was sent. 1: differences were found and not sent.
 
@@ -84,7 +84,7 @@ def reconcile(
     with Ledger.open(state or _default_state(scope)) as ledger:
         try:
             if begin(ledger, scope, time.time(), repair=repair_, restart=restart):
-                console.print(f"resuming what was begun {_age(ledger)}; --restart begins anew", markup=False)
+                console.print(f"resuming the comparison started {_age(ledger)}; --restart starts over", markup=False)
             with display.Screen(console).running() as screen:
                 gather(ledger, scope, s3, dynamodb, lambda counts: screen.step(_listed(counts)))
                 screen.step("comparing")
@@ -175,7 +175,7 @@ def _say_what_it_takes(console: Console, found: Audit, stack: Stack) -> None:
 
 def _say_what_is_queued(console: Console, sqs: SQSClient, stack: Stack) -> None:
     if queued := queues.waiting(sqs, stack.queue_url):
-        console.print(f"the queue holds about {queued:,} messages, perhaps of these images", markup=False)
+        console.print(f"the queue holds about {queued:,} messages, possibly for these images", markup=False)
     if dead := queues.waiting(sqs, stack.dead_letter_queue_url):
         console.print(f"the dead-letter queue holds about {dead:,}: bucketlens dlq list", markup=False)
 

@@ -23,7 +23,7 @@ from bucketlens.cli.tune import (
 
 def train_job(
     data: Annotated[str, typer.Argument(help="s3:// location with a folder per class.")],
-    name: Annotated[str, typer.Option("--name", help="Of the job; unique in the account.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the job; unique in the account.")],
     role: RoleOption,
     image: ImageOption,
     output: OutputOption,

@@ -27,7 +27,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 RoleOption = Annotated[str, typer.Option(help="ARN of the role that SageMaker jobs take.")]
 ImageOption = Annotated[str, typer.Option(help="URI of a TensorFlow training image of SageMaker's.")]
 OutputOption = Annotated[str, typer.Option(help="s3:// location for code, models and checkpoints.")]
-InstanceOption = Annotated[str, typer.Option(help="SageMaker: machine of each job.")]
+InstanceOption = Annotated[str, typer.Option(help="SageMaker: machine type of each job.")]
 MaxHoursOption = Annotated[float, typer.Option(help="SageMaker: the longest one job may run.")]
 SpotOption = Annotated[bool, typer.Option("--spot", help="SageMaker: use spare capacity; jobs resume.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="SageMaker: print the request, change nothing.")]
@@ -45,16 +45,16 @@ def tune(
         int, typer.Option("--trials", "--max-jobs", min=1, help="Trials in the whole study, by all processes.")
     ] = 20,
     timeout: Annotated[str | None, typer.Option(help="Stop after a time such as 90s, 45m or 8h.")] = None,
-    backbone: Annotated[list[str] | None, typer.Option(help="Search these only; may be repeated.")] = None,
+    backbone: Annotated[list[str] | None, typer.Option(help="Search only these networks; may be repeated.")] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(help="A .weights.h5 file to start from; may be repeated, one a backbone.")
+        list[str] | None, typer.Option(help="A .weights.h5 file to start from; may be repeated, one per backbone.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML or JSON with settings that are fixed, not searched.")
     ] = None,
     space: Annotated[Path | None, typer.Option(help="TOML with ranges, choices or values to search instead.")] = None,
     image_size: Annotated[int | None, typer.Option(help=SizeHelp)] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the search, the split and the training.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of the search, the split and the training.")] = None,
     pruner: Annotated[Pruner, typer.Option(help="How unpromising trials are stopped early.")] = Pruner.MEDIAN,
     storage: StorageOption = None,
     studies: StudiesOption = Path("studies"),
@@ -63,12 +63,12 @@ def tune(
     image: Annotated[str | None, typer.Option(help="SageMaker: URI of a TensorFlow training image.")] = None,
     output: Annotated[str | None, typer.Option(help="SageMaker: s3:// location for code, models, checkpoints.")] = None,
     instance_type: InstanceOption = "ml.g4dn.xlarge",
-    max_parallel: Annotated[int, typer.Option(min=1, help="SageMaker: jobs at once.")] = 2,
+    max_parallel: Annotated[int, typer.Option(min=1, help="SageMaker: jobs in parallel.")] = 2,
     max_hours: MaxHoursOption = 4.0,
     spot: SpotOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Search for the settings with the highest validation accuracy. Interrupt it, resume it, run several at once.
+    """Search for the settings with the highest validation accuracy; can be interrupted, resumed and run in parallel.
 
     Searched: backbone, learning rate, weight decay, batch size, dropout, fine-tuning depth, epochs, optimiser.
     The results are in STUDIES/STUDY/tuning.html. The test photos are not used.

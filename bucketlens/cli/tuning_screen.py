@@ -31,7 +31,7 @@ class TuningScreen(Screen):
 
     def waiting(self, running: int) -> None:
         if not self._waiting:
-            self.say(f"waiting for the last trials, which other processes run ({running})")
+            self.say(f"waiting for the last trials, which other processes are running ({running})")
         self._waiting = True
         self._bar.update(self._task, description=f"waiting for {running} trials of other processes")
 
@@ -62,7 +62,7 @@ def show_summary(console: Console, summary: StudySummary) -> None:
     """The best trial, the leading ones, and which settings matter."""
     best = summary.best
     if best is None:
-        console.print("no trial has run to its end yet", markup=False)
+        console.print("no trial has completed yet", markup=False)
         return
     console.print(f"best validation accuracy  {best.accuracy or 0.0:.4f} (trial {best.number})", markup=False)
     told = ", ".join(f"{summary.count(state)} {state}" for state in ("complete", "pruned", "failed"))

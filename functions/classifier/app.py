@@ -29,7 +29,7 @@ from classifier.memory import resident_bytes, share_of_decoding
 from classifier.messages import Messages, Queue
 from classifier.pipeline import IN_FLIGHT, Pipeline
 from classifier.pool import WorkerPool
-from classifier.processor import Outcome, Status
+from classifier.processor import Outcome, OutcomeStatus
 from classifier.serving import ServedModel
 from classifier.settings import Settings
 from classifier.store import Store
@@ -150,7 +150,7 @@ try:
     # At import, because Lambda's initialisation has a whole CPU whatever the function's memory.
     _application.model()
 except BucketlensError as error:
-    logger.warning("not ready at cold start; tried again with the first event", code=error.code, reason=str(error))
+    logger.warning("not ready at cold start; will retry with the first event", code=error.code, reason=str(error))
 
 
 def handler(event: Any, context: Context) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
 def _report(batch: Batch, outcomes: list[Outcome]) -> None:
     counts = Counter(outcome.status for outcome in outcomes)
-    for status in Status:
+    for status in OutcomeStatus:
         metrics.add_metric(f"Images{status.capitalize()}", MetricUnit.Count, counts[status])
     metrics.add_metric("EventsSkipped", MetricUnit.Count, batch.skipped.total())
     for stage in ("fetch", "decode", "predict"):
@@ -202,7 +202,7 @@ def _report(batch: Batch, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.error is not None:
             logger.warning(
-                "image failed" if outcome.status is Status.FAILED else "image deferred",
+                "image failed" if outcome.status is OutcomeStatus.FAILED else "image deferred",
                 image=outcome.image.uri,
                 code=outcome.error.code,
                 reason=str(outcome.error),
@@ -212,7 +212,7 @@ def _report(batch: Batch, outcomes: list[Outcome]) -> None:
         elif outcome.result is not None and outcome.result.error is not None:
             logger.info("image rejected", image=outcome.image.uri, code=outcome.result.error.code)
     for message_id, reason in batch.unreadable.items():
-        logger.error("message holds no event", message_id=message_id, reason=reason)
+        logger.error("message contains no event", message_id=message_id, reason=reason)
     logger.info(
         "batch done",
         source=batch.source,

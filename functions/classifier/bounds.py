@@ -83,7 +83,7 @@ def check_structure(data: bytes, format_name: str, max_pixels: int) -> int:
 
 def _at_most(limit: int, actual: int, what: str) -> None:
     if actual > limit:
-        raise ImageTooCostly(f"it has more {what} than the {limit:,} that are decoded; save it anew")
+        raise ImageTooCostly(f"it has more than {limit:,} {what}, the limit for decoding; re-save it")
 
 
 def _jpeg(data: bytes, _: int) -> None:

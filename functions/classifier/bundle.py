@@ -166,19 +166,22 @@ class Manifest:
 
     def _check(self) -> None:
         problems = [
-            (not VERSION_PATTERN.fullmatch(self.version), f"version {self.version!r} is not of the form of a version"),
+            (not VERSION_PATTERN.fullmatch(self.version), f"version {self.version!r} is not a valid version"),
             (MODEL_NAME not in self.files, f"it does not list {MODEL_NAME}"),
             # Names become paths below the cache folder and keys below the version's prefix, and must stay there.
-            (not all(map(_FILE_NAME.fullmatch, self.files)), "a file's name leads out of the bundle"),
+            (not all(map(_FILE_NAME.fullmatch, self.files)), "a file name points outside the bundle"),
             (not self.labels, "it has no labels"),
             (not all(label.strip() for label in self.labels), "one of its labels is empty"),
             (
                 any(len(label.encode("utf-8", "surrogatepass")) > MAX_LABEL_BYTES for label in self.labels),
-                f"one of its labels has more than {MAX_LABEL_BYTES:,} bytes, the most that can be looked up by",
+                f"one of its labels has more than {MAX_LABEL_BYTES:,} bytes, the limit of a DynamoDB index key",
             ),
-            (self.input.dtype not in _DTYPES, f"input dtype {self.input.dtype!r} is none of {', '.join(_DTYPES)}"),
+            (self.input.dtype not in _DTYPES, f"input dtype {self.input.dtype!r} is not one of {', '.join(_DTYPES)}"),
             (not (self.input.height > 0 and self.input.width > 0), "the input has no size"),
-            (self.output.dtype not in _DTYPES, f"output dtype {self.output.dtype!r} is none of {', '.join(_DTYPES)}"),
+            (
+                self.output.dtype not in _DTYPES,
+                f"output dtype {self.output.dtype!r} is not one of {', '.join(_DTYPES)}",
+            ),
             (self.output.kind not in _OUTPUT_KINDS, f"output kind {self.output.kind!r} is unknown"),
             (not 0 < self.output.temperature < math.inf, "the temperature is not a positive number"),
             (not 0 <= self.review_threshold <= 1, "the review threshold is not between 0 and 1"),

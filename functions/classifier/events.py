@@ -82,7 +82,7 @@ class Batch:
         skipped: events that are not for us, by reason.
         messages: those of an SQS batch, by id. A message without an id has "" for one: as a batch item failure, that
             makes Lambda deliver the whole batch again, the only way to have such a message again.
-        unreadable: why a message holds no event, by its id; these belong in the dead-letter queue.
+        unreadable: why a message contains no event, by its id; these belong in the dead-letter queue.
     """
 
     source: Source
@@ -188,7 +188,7 @@ def _references(event: Any) -> Iterator[ImageRef | Skip]:
         yield _image(event["bucket"], event["key"], event.get("version_id"), None)
     else:
         raise UserError(
-            "the event is none of: S3 notification, SQS batch of them, EventBridge S3 event, "
+            "the event is not one of: S3 notification, SQS batch of them, EventBridge S3 event, "
             f'{{"bucket": ..., "key": ...}}; its fields are {sorted(event)}'
         )
 

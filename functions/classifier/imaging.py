@@ -132,7 +132,7 @@ def decode(
     format_name = sniff(data)
     if format_name is None:
         raise UnsupportedFormat(
-            f"the content is none of {', '.join(SUPPORTED_FORMATS)} (it begins with {data[:8].hex(' ')})"
+            f"the content is not one of {', '.join(SUPPORTED_FORMATS)} (it begins with {data[:8].hex(' ')})"
         )
     pixels = check_structure(data, format_name, limits.max_pixels)
     # Pillow refuses at twice this value, before it allocates, and up to that warns; exactly it is checked below.

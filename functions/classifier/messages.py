@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from classifier.aws import AWS_ERRORS
 from classifier.events import Batch, Message
-from classifier.processor import Outcome, Status
+from classifier.processor import Outcome, OutcomeStatus
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -130,7 +130,10 @@ class Messages:
             message_id: (self._batch.messages[message_id], max(outcome.retry_in for outcome in own))
             for message_id, own in left.items()
             # A message without an id may be one of several: "" does not say which.
-            if own and message_id and message_id not in self._sent and all(o.status is Status.DEFERRED for o in own)
+            if own
+            and message_id
+            and message_id not in self._sent
+            and all(o.status is OutcomeStatus.DEFERRED for o in own)
         }
         if self._queue is not None and deferred:
             self._sent |= self._queue.send_again(deferred)

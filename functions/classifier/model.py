@@ -123,7 +123,7 @@ class Model:
         model = cls(manifest, interpreter)
         blank = np.zeros((manifest.input.height, manifest.input.width, _CHANNELS), np.uint8)
         if not np.isfinite(model.predict(blank)).all():
-            raise ModelIncompatibleError("the model returns NaN for a black picture: train or convert it anew")
+            raise ModelIncompatibleError("the model returns NaN for a black picture: train or convert it again")
         return model
 
     def predict(self, tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -189,7 +189,7 @@ def check_golden(
         if not difference <= golden.tolerance:
             raise ModelIncompatibleError(
                 f"golden photo {photo.file} differs by {difference:.4f} from its published probabilities"
-                f" (allowed: {golden.tolerance}): this interpreter or decoder does not compute what was proven"
+                f" (allowed: {golden.tolerance}): this interpreter or decoder does not reproduce the packaged results"
             )
 
 

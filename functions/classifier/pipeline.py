@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from classifier.admission import ByteBudget, Deadline
 from classifier.errors import OutOfTime, TransientError
 from classifier.events import ImageRef
-from classifier.processor import Classifier, Lines, Outcome, Processor, Run, Status, request
+from classifier.processor import BatchRun, Classifier, Lines, Outcome, OutcomeStatus, Processor, request
 from classifier.settings import Settings
 from classifier.store import Output, Store
 
@@ -71,7 +71,7 @@ class Pipeline:
             FatalError: nothing in this batch can be right.
         """
         now = self._clock()
-        run = Run(model, request(request_id, now, deadline.budget), deadline, self._lines(request_id, 0))
+        run = BatchRun(model, request(request_id, now, deadline.budget), deadline, self._lines(request_id, 0))
         newest = _newest(images)
         done: dict[str, Outcome] = {}
 
@@ -90,16 +90,16 @@ class Pipeline:
         self._write_lines(run, done)
         for image in begun:
             self._run_alone([image], run, done, settle_done)
-            if done[image.uri].status is Status.DEFERRED:
+            if done[image.uri].status is OutcomeStatus.DEFERRED:
                 # A new message would have new tries, and could go on ending processes for ever.
                 error = done[image.uri].error or OutOfTime("no time was left for it")
-                done[image.uri] = Outcome(image, Status.FAILED, error=error)
+                done[image.uri] = Outcome(image, OutcomeStatus.FAILED, error=error)
         if run.fatal is not None:
             raise run.fatal
         return [_shared(image, done[image.uri]) for image in images]
 
     def _due_alone(
-        self, images: list[ImageRef], run: Run, done: dict[str, Outcome]
+        self, images: list[ImageRef], run: BatchRun, done: dict[str, Outcome]
     ) -> tuple[list[ImageRef], list[ImageRef]]:
         """Those with something left to do: never begun alone before, and begun, the one that waited longest first."""
         due: list[ImageRef] = []
@@ -116,12 +116,12 @@ class Pipeline:
         if begun:
             for image in due[1:]:
                 if image.receive_count >= _NEW_TRIES_FROM:
-                    done[image.uri] = Outcome(image, Status.DEFERRED)
+                    done[image.uri] = Outcome(image, OutcomeStatus.DEFERRED)
         waiting = [image for _, image in sorted(begun, key=lambda entry: entry[0])]
         return [image for image in due if image.uri not in done], waiting
 
     def _run_alone(
-        self, images: list[ImageRef], run: Run, done: dict[str, Outcome], settle: Callable[[], None]
+        self, images: list[ImageRef], run: BatchRun, done: dict[str, Outcome], settle: Callable[[], None]
     ) -> None:
         for image in images:
             if run.fatal is None:
@@ -129,12 +129,12 @@ class Pipeline:
             done[image.uri] = self._processor.process(image, run, alone=True)
             self._write_lines(run, done)
 
-    def _known(self, image: ImageRef, run: Run) -> tuple[Outcome | None, str]:
+    def _known(self, image: ImageRef, run: BatchRun) -> tuple[Outcome | None, str]:
         """The outcome if there is nothing to do; otherwise when it was begun alone before, or ""."""
         try:
             known, seen = self._processor.known(image, run)
         except TransientError as error:
-            return Outcome(image, Status.FAILED, error=error), ""
+            return Outcome(image, OutcomeStatus.FAILED, error=error), ""
         begun = seen is not None and seen.unfinished and image.sequencer in (None, seen.sequencer)
         return known, seen.classified_at if seen is not None and begun else ""
 
@@ -145,7 +145,7 @@ class Pipeline:
         key = f"{self._settings.output_prefix}dt={now:%Y-%m-%d}/{now:%H%M%S%f}-{request_id}{counted}.jsonl"
         return Lines(key, number)
 
-    def _write_lines(self, run: Run, done: dict[str, Outcome]) -> None:
+    def _write_lines(self, run: BatchRun, done: dict[str, Outcome]) -> None:
         """One object for each output bucket; when that fails, its images are done again on their next delivery."""
         if not run.lines.results:
             return
@@ -156,7 +156,7 @@ class Pipeline:
             except TransientError as error:
                 for result in results:
                     image = done[result.image_uri].image
-                    done[result.image_uri] = Outcome(image, Status.FAILED, error=error)
+                    done[result.image_uri] = Outcome(image, OutcomeStatus.FAILED, error=error)
 
 
 def _newest(images: Sequence[ImageRef]) -> list[ImageRef]:
@@ -173,7 +173,7 @@ def _shared(image: ImageRef, outcome: Outcome) -> Outcome:
     """The outcome of an image's newest event, told of one of its events."""
     if (image.message_id, image.sequencer) == (outcome.image.message_id, outcome.image.sequencer):
         return replace(outcome, image=image)
-    status = outcome.status if outcome.status.to_be_retried else Status.SUPERSEDED
-    if image.sequencer == outcome.image.sequencer and status is Status.SUPERSEDED:
-        status = Status.DUPLICATE
+    status = outcome.status if outcome.status.to_be_retried else OutcomeStatus.SUPERSEDED
+    if image.sequencer == outcome.image.sequencer and status is OutcomeStatus.SUPERSEDED:
+        status = OutcomeStatus.DUPLICATE
     return Outcome(image, status, error=outcome.error, retry_in=outcome.retry_in)

@@ -125,10 +125,10 @@ class _Worker:
             loaded = self._read(deadline=math.inf)
         except _Hung as error:
             self.close()
-            raise ModelIncompatibleError(f"the interpreter {error} when it loads the model") from None
+            raise ModelIncompatibleError(f"the interpreter {error} while it loaded the model") from None
         except ConnectionError:
             how = WorkerDied(self.close(), decoded=False)
-            raise ModelIncompatibleError(f"the interpreter ends with {how} when it loads the model") from None
+            raise ModelIncompatibleError(f"the interpreter crashed with {how} while it loaded the model") from None
         if "code" in loaded:
             self.close()
             raise ModelIncompatibleError(loaded["message"])
@@ -169,7 +169,7 @@ class _Worker:
             self.close()
             if decoded:
                 raise ModelUnavailable(f"the interpreter {error} while it ran the model on this image") from None
-            raise ImageTooCostly(f"{_what(data)} makes its decoder hang: it {error}") from None
+            raise ImageTooCostly(f"{_what(data)} made the decoder hang: it {error}") from None
         except ConnectionError:
             raise WorkerDied(self.close(), decoded) from None
         if facts["last"]:
@@ -217,7 +217,7 @@ class _Worker:
             if left > self._hang_seconds:
                 before, used = used, self._cpu_seconds()
                 if used - before < _STIRRING_SECONDS:
-                    raise _Hung(f"did nothing for {self._hang_seconds:g} s")
+                    raise _Hung(f"made no progress for {self._hang_seconds:g} s")
 
     def _cpu_seconds(self) -> float:
         # The clock of clock_getcpuclockid(3), which Python has for threads only. The process id stays the worker's
@@ -335,12 +335,12 @@ class WorkerPool:
         try:
             return self._start()
         except ModelIncompatibleError as error:  # it was loaded before
-            raise ModelUnavailable(f"a worker that had ended could not be replaced: {error}") from error
+            raise ModelUnavailable(f"a crashed worker could not be replaced: {error}") from error
 
 
 def _blame(error: WorkerDied, data: bytes, bounds: Bounds) -> BucketlensError:
     if error.decoded:
-        return ModelUnavailable(f"the interpreter ended with {error} while it ran the model on this image")
+        return ModelUnavailable(f"the interpreter crashed with {error} while it ran the model on this image")
     if error.signal == signal.SIGPROF:
         return ImageTooCostly(
             f"{_what(data)} took over {bounds.cpu_seconds:g} s of processor time to decode; save it with fewer pixels"

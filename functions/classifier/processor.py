@@ -26,7 +26,7 @@ from classifier.errors import (
 from classifier.events import ImageRef
 from classifier.imaging import check_size
 from classifier.model import Classified, Prediction
-from classifier.records import ImageFacts, ModelFacts, Rejection, Result, timestamp
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, timestamp
 from classifier.settings import OutputMode, Settings
 from classifier.store import Output, Recorded, Request, Store
 from classifier.table import Standing
@@ -47,7 +47,7 @@ class Classifier(Protocol):
     def classify(self, data: bytes, top_k: int, time_left: float) -> Classified: ...
 
 
-class Status(StrEnum):
+class OutcomeStatus(StrEnum):
     """What became of an image in this invocation."""
 
     CLASSIFIED = "classified"
@@ -59,7 +59,7 @@ class Status(StrEnum):
 
     @property
     def to_be_retried(self) -> bool:
-        return self in (Status.FAILED, Status.DEFERRED)
+        return self in (OutcomeStatus.FAILED, OutcomeStatus.DEFERRED)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Outcome:
     """
 
     image: ImageRef
-    status: Status
+    status: OutcomeStatus
     result: Result | None = None
     error: BucketlensError | None = None
     retry_in: int = 0
@@ -97,7 +97,7 @@ class Lines:
 
 
 @dataclass
-class Run:
+class BatchRun:
     """One batch on its way.
 
     Attributes:
@@ -132,7 +132,7 @@ class Processor:
         self._budget = budget
         self._clock = clock
 
-    def process(self, image: ImageRef, run: Run, *, alone: bool = False) -> Outcome:
+    def process(self, image: ImageRef, run: BatchRun, *, alone: bool = False) -> Outcome:
         """Classify an image, unless the table says that it is done, and record the result.
 
         Args:
@@ -140,27 +140,27 @@ class Processor:
         """
         number = None if run.fatal is not None else run.deadline.begin()
         if number is None:
-            return Outcome(image, Status.DEFERRED)
+            return Outcome(image, OutcomeStatus.DEFERRED)
         known: Outcome | None = None
         try:
             known, seen = self.known(image, run)
             return known or self._attempt(image, seen, run, alone)
         except OutOfTime as error:
             # The first had all the time there is: sent again for nothing, it would go round for ever.
-            return Outcome(image, Status.FAILED if number == 1 else Status.DEFERRED, error=error)
+            return Outcome(image, OutcomeStatus.FAILED if number == 1 else OutcomeStatus.DEFERRED, error=error)
         except TransientError as error:
-            return Outcome(image, Status.FAILED, error=error)
+            return Outcome(image, OutcomeStatus.FAILED, error=error)
         except FatalError as error:
             run.fatal = error
-            return Outcome(image, Status.DEFERRED)
+            return Outcome(image, OutcomeStatus.DEFERRED)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this image's and not its neighbours'
             unexpected = BucketlensError(f"unexpected {type(error).__name__}: {error}")
             unexpected.__cause__ = error
-            return Outcome(image, Status.FAILED, error=unexpected)
+            return Outcome(image, OutcomeStatus.FAILED, error=unexpected)
         finally:
             run.deadline.finish(worked=known is None)
 
-    def known(self, image: ImageRef, run: Run) -> tuple[Outcome | None, Standing | None]:
+    def known(self, image: ImageRef, run: BatchRun) -> tuple[Outcome | None, Standing | None]:
         """The outcome if an earlier delivery has had it, and the image's item where it had to be looked at: for
         redelivered events, and for those without a sequencer, which may replace only what they have seen.
 
@@ -174,7 +174,7 @@ class Processor:
         recorded = self._store.judge(seen, image.sequencer, output, run.request)
         return (None if recorded is None else self._ended(image, recorded, run)), seen
 
-    def _attempt(self, image: ImageRef, seen: Standing | None, run: Run, alone: bool) -> Outcome:
+    def _attempt(self, image: ImageRef, seen: Standing | None, run: BatchRun, alone: bool) -> Outcome:
         if not alone:
             return self._classify(image, seen, run)
         # Two that take each other's claim for what was there before would put it back when they fail.
@@ -190,7 +190,7 @@ class Processor:
                 self._store.table.withdraw(claim, seen)
             raise
 
-    def _classify(self, image: ImageRef, seen: Standing | None, run: Run) -> Outcome:
+    def _classify(self, image: ImageRef, seen: Standing | None, run: BatchRun) -> Outcome:
         output = self._output(image, run)
         result = self._result(image, run)
         recorded = self._store.record(result, output, sequencer=image.sequencer, seen=seen, request=run.request)
@@ -198,9 +198,9 @@ class Processor:
             return self._ended(image, recorded, run)
         if output.is_lines and not result.is_of_deleted:
             run.lines.add(output.bucket, result)
-        return Outcome(image, Status(result.status), result)
+        return Outcome(image, OutcomeStatus(result.status), result)
 
-    def _result(self, image: ImageRef, run: Run) -> Result:
+    def _result(self, image: ImageRef, run: BatchRun) -> Result:
         settings = self._settings
         timing: dict[str, float] = {}
         facts = ImageFacts(bucket=image.bucket, key=image.key, version_id=image.version_id)
@@ -238,7 +238,7 @@ class Processor:
             timing_ms=timing,
         )
 
-    def _unfinished(self, image: ImageRef, run: Run) -> Result:
+    def _unfinished(self, image: ImageRef, run: BatchRun) -> Result:
         return Result(
             image=ImageFacts(bucket=image.bucket, key=image.key, version_id=image.version_id),
             model=_facts(run.model.manifest),
@@ -246,19 +246,20 @@ class Processor:
             request_id=run.request.request_id,
             error=Rejection(
                 ImageTooCostly.code,
-                f"classification was begun {image.receive_count} times and never finished: the function crashed, or ran"
+                f"classification was started {image.receive_count} times and never finished: the function crashed, or "
+                "ran"
                 " out of memory or time. See its log; lower MAX_IMAGE_PIXELS, or give the function more memory",
             ),
         )
 
-    def _ended(self, image: ImageRef, recorded: Recorded, run: Run) -> Outcome:
+    def _ended(self, image: ImageRef, recorded: Recorded, run: BatchRun) -> Outcome:
         if recorded is not Recorded.PENDING:
-            return Outcome(image, Status(recorded))
+            return Outcome(image, OutcomeStatus(recorded))
         wait = min(math.ceil(run.deadline.budget + _MARGIN_SECONDS), _LONGEST_DELAY_SECONDS)
         error = StorageUnavailable(f"another delivery of the same event of {image.uri} may still be writing its result")
-        return Outcome(image, Status.DEFERRED, error=error, retry_in=wait)
+        return Outcome(image, OutcomeStatus.DEFERRED, error=error, retry_in=wait)
 
-    def _output(self, image: ImageRef, run: Run) -> Output:
+    def _output(self, image: ImageRef, run: BatchRun) -> Output:
         bucket = self._settings.output_bucket_for(image.bucket)
         if self._settings.output_mode is OutputMode.JSONL:
             return Output(bucket, run.lines.key)
@@ -278,8 +279,8 @@ def output_key(key: str, input_prefix: str, output_prefix: str) -> str:
     return name.encode()[: _LONGEST_KEY - len(end)].decode(errors="ignore") + end
 
 
-def _facts(manifest: Manifest) -> ModelFacts:
-    return ModelFacts(manifest.name, manifest.version, manifest.model.sha256)
+def _facts(manifest: Manifest) -> ModelIdentity:
+    return ModelIdentity(manifest.name, manifest.version, manifest.model.sha256)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class ModelIdentity:
     name: str
     version: str
     sha256: str
@@ -67,7 +67,7 @@ class Result:
     """What became of one image: ``top`` (best first) of a classified one, or ``error`` of a rejected one."""
 
     image: ImageFacts
-    model: ModelFacts
+    model: ModelIdentity
     classified_at: str
     request_id: str
     top: tuple[Prediction, ...] = ()

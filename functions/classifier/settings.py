@@ -112,15 +112,15 @@ class Settings:
         # The other way round, too: with input a/in/ and output a/, the result of a/in/in/x is a/in/x.json.
         if self.output_prefix.startswith(self.input_prefix) or self.input_prefix.startswith(self.output_prefix):
             raise ConfigError(
-                f"OUTPUT_PREFIX {self.output_prefix!r} and INPUT_PREFIX {self.input_prefix!r} lie one inside the other:"
-                " results would be classified again, without end. Choose prefixes apart, or another OUTPUT_BUCKET"
+                f"OUTPUT_PREFIX {self.output_prefix!r} and INPUT_PREFIX {self.input_prefix!r} overlap: results would "
+                "be classified again, endlessly. Choose separate prefixes, or another OUTPUT_BUCKET"
             )
 
     def _check_models_apart(self, name: str, prefix: str) -> None:
         if self.model_uri.prefix.startswith(prefix):
             raise ConfigError(
-                f"MODEL_URI {self.model_uri} lies inside {name} {prefix!r} of the same bucket: whoever may drop images"
-                " could decide what the function runs. Choose prefixes apart"
+                f"MODEL_URI {self.model_uri} is inside {name} {prefix!r} of the same bucket: whoever can upload "
+                "images could replace the model. Choose separate prefixes"
             )
 
 
@@ -148,7 +148,7 @@ class _Reader:
         except ValueError:
             raise ConfigError(f"{name} is {text!r}, not a whole number") from None
         if value < low:
-            raise ConfigError(f"{name} is {value}; the least is {low}")
+            raise ConfigError(f"{name} is {value}; the minimum is {low}")
         return value
 
     def probability(self, name: str) -> float | None:
@@ -166,5 +166,5 @@ class _Reader:
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         value = self.text(name, default)
         if value not in choices:
-            raise ConfigError(f"{name} is {value!r}, none of {', '.join(choices)}")
+            raise ConfigError(f"{name} is {value!r}, not one of {', '.join(choices)}")
         return value

@@ -79,7 +79,7 @@ def import_model(
     except ModelIncompatibleError as error:
         raise ModelIncompatibleError(f"{request.tflite} cannot be imported: {error}") from None
     if facts.height < 2 or facts.width < 2:
-        raise UserError(f"{request.tflite} leaves its input size open; convert it again with a fixed height and width")
+        raise UserError(f"{request.tflite} has no fixed input size; convert it again with a fixed height and width")
     check_labels(labels, facts.outputs, request)
     manifest = describe(
         content,
@@ -98,7 +98,7 @@ def import_model(
     kind = request.output
     if kind is OutputChoice.AUTO:
         kind = detect_output(as_softmax, as_logits, [tensor for _, tensor in photos], request.tflite)
-        say(f"output: taken for {kind.value}, by what the model answers to pictures")
+        say(f"output: {kind.value}, judging by the model's outputs for test images")
     model = as_logits if kind is OutputChoice.LOGITS else as_softmax
     manifest = model.manifest
     companions = golden_files(model, [photo for photo, _ in photos])
@@ -122,11 +122,11 @@ def read_labels(path: Path, say: Callable[[str], None] = lambda *_: None) -> tup
     if not any(lines):
         raise UserError(f"the labels file {path} is empty")
     if "" in lines:
-        raise UserError(f"the labels file {path} has an empty line {lines.index('') + 1}; give one label a line")
+        raise UserError(f"the labels file {path} has an empty line {lines.index('') + 1}; write one label per line")
     matches = [_NUMBERED.fullmatch(line) for line in lines]
     numbered = [match[2] for index, match in enumerate(matches) if match and int(match[1]) == index]
     if len(numbered) == len(lines):
-        say(f"{path}: the lines are numbered; labels are what follows the numbers")
+        say(f"{path}: the lines are numbered; remove the numbers, which are not part of the labels")
         return tuple(numbered)
     return tuple(lines)
 
@@ -202,8 +202,8 @@ def detect_output(as_softmax: Model, as_logits: Model, photos: list[NDArray[np.u
     if sums.min() >= 1 - max(_SUM_TOLERANCE, rounded) and sums.max() <= 1 + max(_SUM_TOLERANCE, min(rounded, 0.25)):
         return OutputChoice.SOFTMAX
     raise UserError(
-        f"the outputs of {source} lie in [0, 1] but sum to {float(sums.min()):.2f} up to {float(sums.max()):.2f}, so"
-        " they are no softmax; say what they are with --output softmax or --output logits"
+        f"the outputs of {source} lie in [0, 1] but sum to {float(sums.min()):.2f} up to {float(sums.max()):.2f}, so "
+        "they are not a softmax; set --output softmax or --output logits"
     )
 
 
@@ -211,7 +211,7 @@ def _golden_photos(
     folder: Path | None, manifest: Manifest, say: Callable[[str], None]
 ) -> list[tuple[GoldenFile, NDArray[np.uint8]]]:
     if folder is None:
-        say("no golden photos: the bundle cannot prove itself where it is served; give --golden FOLDER with a few")
+        say("no golden photos: the bundle cannot be tested where it is served; give a few with --golden FOLDER")
         return []
     if not folder.is_dir():
         raise UserError(f"the folder of golden photos {folder} does not exist")

@@ -172,7 +172,7 @@ def _put_once(client: S3Client, bucket: str, key: str, data: bytes, dry_run: boo
                 " again, which gives it a version of its own"
             )
         # Refused, and yet not there: another writer's upload was under way (409) and failed. Once more.
-    raise UserError(f"s3://{bucket}/{key} is being written by somebody else; try again")
+    raise UserError(f"s3://{bucket}/{key} is being written by another process; try again")
 
 
 def compare_with_live(
@@ -208,7 +208,7 @@ def compare_with_live(
     try:
         theirs = open_published(ModelUri(where.bucket, where.prefix, live.version), client)
         if set(theirs.manifest.labels) != set(bundle.manifest.labels):
-            return not_compared("it has other classes")
+            return not_compared("it has different classes")
         on_live = answers_of(theirs.model, test.photos, progress)
     except BucketlensError as error:
         return not_compared(f"it cannot be run: {error}")
@@ -216,7 +216,7 @@ def compare_with_live(
     if test.digests is not None and on_new.sha256 != tuple(test.digests):
         return not_compared("the test photos have changed")
     if not on_new.photos:
-        return not_compared("no test photo can be read")
+        return not_compared("none of the test photos can be read")
     other_data = bundle.manifest.dataset.get("fingerprint") != theirs.manifest.dataset.get("fingerprint")
     note = "; the live version was trained on other photos, which may include some of these" if other_data else ""
     return live_check(live.version, on_new.right, on_live.right, limits, note)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from classifier.aws import error_code
 from classifier.bundle import MANIFEST_NAME, VERSION_PATTERN, Manifest, ModelUri, Pointer
 from classifier.errors import BucketlensError, UserError
 from model_build.evaluation.gate import Evidence
@@ -52,7 +53,7 @@ def read_object(client: S3Client, bucket: str, key: str) -> StoredObject | None:
     try:
         response = client.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        code = _code(error)
+        code = error_code(error)
         if code in _ABSENT:
             return None
         if code == "NoSuchBucket":
@@ -63,11 +64,7 @@ def read_object(client: S3Client, bucket: str, key: str) -> StoredObject | None:
 
 def is_refused(error: ClientError) -> bool:
     """Whether a conditional write was refused for its condition."""
-    return _code(error) in _REFUSALS
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response["Error"]["Code"])
+    return error_code(error) in _REFUSALS
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def refuse_input_prefix(client: S3Client, where: ModelUri) -> None:
         announced = client.get_bucket_notification_configuration(Bucket=where.bucket)
     except ClientError as error:
         # A person who may publish need not be allowed to read the bucket's configuration.
-        if _code(error) in ("AccessDenied", "NoSuchBucket"):
+        if error_code(error) in ("AccessDenied", "NoSuchBucket"):
             return
         raise
     for target in announced.get("QueueConfigurations", []) + announced.get("LambdaFunctionConfigurations", []):
@@ -119,8 +116,8 @@ def refuse_input_prefix(client: S3Client, where: ModelUri) -> None:
         prefixes = [rule["Value"] for rule in rules if rule["Name"].lower() == "prefix"]
         if all(where.prefix.startswith(prefix) for prefix in prefixes):
             raise UserError(
-                f"{where} is where images are dropped: objects below s3://{where.bucket}/{''.join(prefixes)} are"
-                " classified. Publish to the stack's model location (its output ModelUri)"
+                f"{where} is an input location: objects below s3://{where.bucket}/{''.join(prefixes)} are classified "
+                "as images. Publish to the stack's model location (its output ModelUri)"
             )
 
 
@@ -170,14 +167,14 @@ def set_live(
         if now_live.pointer == pointer:
             return
         # With If-Match on a pointer that was deleted meanwhile, S3 answers 404 instead of 412.
-        if isinstance(error, BotoCoreError) or not (is_refused(error) or _code(error) == "NoSuchKey"):
+        if isinstance(error, BotoCoreError) or not (is_refused(error) or error_code(error) == "NoSuchKey"):
             raise
         # The record stays if the present version was promoted over ours since: rolling back from it comes through here.
         newest = _newest_record(client, where, now_live.version) if record and now_live.version else None
         if record and not (newest and newest > history_key and _read_previous(client, where, newest) == version):
             client.delete_object(Bucket=where.bucket, Key=history_key)
         raise UserError(
-            f"somebody else changed s3://{where.bucket}/{where.pointer_key} meanwhile, to {now_live.version};"
+            f"another process changed s3://{where.bucket}/{where.pointer_key} meanwhile, to {now_live.version};"
             f" look at 'bucketlens model versions --at {where}' and try again"
         ) from None
 

@@ -104,7 +104,7 @@ class Conversion:
         document = read_json(path, "the conversion record")
         known = {one.name for one in fields(cls)}
         if document.get("schema_version") != cls.schema_version or not known <= set(document):
-            raise UserError(f"{path} is of another release; convert the run again")
+            raise UserError(f"{path} was written by another release; convert the run again")
         models = tuple(map(Converted.from_document, document["models"]))
         for model in models:
             if model.failure is None:
@@ -202,8 +202,8 @@ def _bench(run: Run, images: list[NDArray[np.uint8]], python: Path | None) -> It
             yield machine
     except OSError as error:
         raise UserError(
-            f"the photos cannot be laid out for measuring: {error.strerror or error};"
-            " make room in the temporary folder, or name another with TMPDIR"
+            f"the photos cannot be written for measuring: {error.strerror or error};"
+            " free some space in the temporary folder, or set TMPDIR to another"
         ) from None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.errors import UserError
-from model_build.native import load_tensorflow, quiet_stderr
+from model_build.native import load_tensorflow, one_line, quiet_stderr
 
 FLOAT32, FLOAT16, DYNAMIC, INT8 = "float32", "float16", "dynamic", "int8"
 QUANTIZATIONS = (FLOAT32, FLOAT16, DYNAMIC, INT8)
@@ -38,7 +38,7 @@ class Converter:
             self._model = keras.models.load_model(keras_file, compile=False)
         # Keras and h5py raise most of the built-in exceptions on a damaged archive.
         except Exception as error:  # noqa: BLE001
-            raise UserError(f"{keras_file} cannot be loaded: {_one_line(error)}") from None
+            raise UserError(f"{keras_file} cannot be loaded: {one_line(error)}") from None
         self._calibration = calibration
 
     def to_tflite(self, quantization: str) -> bytes:
@@ -87,13 +87,9 @@ class Converter:
                 content: bytes = converter.convert()
         # The converter raises whatever its C++ side throws, ConverterError (an Exception) among it.
         except Exception as error:  # noqa: BLE001
-            raise ConversionFailed(f"cannot be converted: {_one_line(error)}") from None
+            raise ConversionFailed(f"cannot be converted: {one_line(error)}") from None
         return content
 
     def _samples(self) -> Iterator[list[NDArray[np.float32]]]:
         for image in self._calibration:
             yield [image[np.newaxis].astype(np.float32)]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -77,11 +77,11 @@ def decide(entrants: Sequence[Entrant], reference: str, tolerance: float = DEFAU
     winner = min(quick, key=lambda one: (one.size_bytes, one.latency_ms))
     for one in eligible:
         if one is winner:
-            reasons[one.name] = f"chosen: the cheapest of {len(eligible)} that are as good as {against.name}"
+            reasons[one.name] = f"chosen: the cheapest of {len(eligible)} that match {against.name}"
         elif one in quick:
-            reasons[one.name] = f"as fast as {winner.name}, and larger"
+            reasons[one.name] = f"as fast as {winner.name}, but larger"
         else:
-            reasons[one.name] = f"as good, and slower than {winner.name}"
+            reasons[one.name] = f"as accurate, but slower than {winner.name}"
     return Decision(winner.name, reasons)
 
 
@@ -90,9 +90,12 @@ def _difference(one: Entrant, against: Entrant, tolerance: float, *, compare: bo
     loss = against.accuracy - one.accuracy
     # Rounded, because 0.995 - 0.99 is over 0.005 in binary.
     if round(loss, 9) > tolerance:
-        return f"loses {loss * 100:.2f} points of validation accuracy, over {tolerance * 100:g}"
+        return f"loses {loss * 100:.2f} points of validation accuracy, more than the allowed {tolerance * 100:g}"
     if compare and one.agreement < LEAST_AGREEMENT:
-        return f"agrees with {against.name} on {one.agreement:.1%} of validation photos, under {LEAST_AGREEMENT:.0%}"
+        return (
+            f"agrees with {against.name} on {one.agreement:.1%} of validation photos, "
+            f"less than the required {LEAST_AGREEMENT:.0%}"
+        )
     if compare and one.moved > MOST_MOVED:
-        return f"moves probabilities by {one.moved:.3f} on average, over {MOST_MOVED:g}"
+        return f"changes probabilities by {one.moved:.3f} on average, more than the allowed {MOST_MOVED:g}"
     return None

@@ -80,7 +80,7 @@ def scan(root: Path) -> PhotoFolder:
     else:
         photos = [photo for folder in folders for photo in _photos(root, folder, None)]
     if not photos:
-        raise UserError(f"the class folders of {root} hold no files")
+        raise UserError(f"the class folders of {root} contain no files")
     return PhotoFolder(root, tuple(sorted({photo.label for photo in photos})), tuple(photos))
 
 

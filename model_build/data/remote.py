@@ -104,7 +104,7 @@ def fetch(uri: DataUri, s3: S3Client, cache: Path, progress: Callable[[int, int]
     """
     listed = dict(_list(uri, s3))
     if not listed:
-        raise UserError(f"{uri} holds no files")
+        raise UserError(f"{uri} contains no files")
     folder = cache / _folder_name(uri)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def fetch(uri: DataUri, s3: S3Client, cache: Path, progress: Callable[[int, int]
                 pool.shutdown(cancel_futures=True)
                 raise
     except OSError as error:
-        raise UserError(f"{uri} cannot be kept in {folder}: {error.strerror or error}") from None
+        raise UserError(f"{uri} cannot be stored in {folder}: {error.strerror or error}") from None
     return Download(folder, len(wanted), len(listed) - len(wanted), removed)
 
 
@@ -146,7 +146,9 @@ def _list(uri: DataUri, s3: S3Client) -> Iterator[tuple[str, _Version]]:
                     continue  # a folder marker, or hidden
                 # What would leave the folder, or meet another file there.
                 if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
-                    raise UserError(f"the key {entry['Key']!r} in {uri.bucket} cannot be a file name here; rename it")
+                    raise UserError(
+                        f"the key {entry['Key']!r} in {uri.bucket} is not a valid file name here; rename it"
+                    )
                 yield name, _Version(entry["ETag"], entry["Size"])
     except ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchBucket":
@@ -171,7 +173,7 @@ def _download(s3: S3Client, uri: DataUri, name: str, version: _Version, folder: 
                 file.write(block)
             size = file.tell()
         if size != version.size:
-            raise UserError(f"{uri}{name} has arrived with {size} of {version.size} bytes; run the command again")
+            raise UserError(f"{uri}{name} is incomplete: {size} of {version.size} bytes; run the command again")
         Path(partial).replace(target)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
@@ -213,7 +215,7 @@ def _require_room(folder: Path, needed: int) -> None:
     if needed > free:
         raise UserError(
             f"{folder} has {free / 1e6:,.0f} MB free and {needed / 1e6:,.0f} MB are to be downloaded;"
-            " make room, or set BUCKETLENS_CACHE to a folder on another disk"
+            " free some space, or set BUCKETLENS_CACHE to a folder on another disk"
         )
 
 

@@ -77,7 +77,7 @@ class FileImages:
             for target, row in zip(result, rows, strict=True):
                 data = os.pread(file.fileno(), size, int(row) * size)
                 if len(data) < size:
-                    raise OSError(f"{self.path} is shorter than it was written")
+                    raise OSError(f"{self.path} is truncated")
                 target[...] = np.frombuffer(data, dtype=np.uint8).reshape(target.shape)
         return result
 

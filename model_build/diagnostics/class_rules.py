@@ -1,27 +1,24 @@
 """Rules about the classes: how many photos each has, and which are taken for which.
 
-Defaults are those of the SageMaker Debugger's built-in rules, described at
-https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html (an anchor for each rule).
+Defaults are those of the SageMaker Debugger's built-in rules (:data:`DEBUGGER_RULES`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.diagnostics.diagnosis import Finding, Measurements, Severity
+from model_build.diagnostics.diagnosis import Finding, Measurements, Rule, Severity
 from model_build.diagnostics.facts import History, RunFacts
 from model_build.metrics.scores import wilson_interval
 
-_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html"
 _LISTED = 5
 
 
 @dataclass(frozen=True)
-class ClassImbalance:
+class ClassImbalance(Rule, name="class imbalance", anchor="class-imbalance", needs="run"):
     """ClassImbalance: the largest class has over ``threshold_imbalance`` (10) times the photos of the smallest.
 
     Or, once ``samples`` (500) labels have been trained on, more than ``threshold_misprediction`` (0.7) of a class's
@@ -31,11 +28,6 @@ class ClassImbalance:
     threshold_imbalance: float = 10.0
     threshold_misprediction: float = 0.7
     samples: int = 500
-
-    name: ClassVar[str] = "class imbalance"
-    published: ClassVar[str] = f"{_PAGE}#class-imbalance"
-    needs: ClassVar[str] = "run"
-    live: ClassVar[bool] = False
 
     def check(self, history: History) -> Finding | None:
         run = history.run
@@ -60,18 +52,18 @@ class ClassImbalance:
             "",
             evidence,
             self._meaning(rare=ratio > self.threshold_imbalance, missed=bool(missed), weighted=run.weighted),
-            "Collect photos of the classes named; weight rare classes in the loss; judge by recall by class, not by "
-            "accuracy.",
+            "Collect more photos of these classes; weight rare classes in the loss; judge the model by recall per "
+            "class, not by accuracy.",
         )
 
     @staticmethod
     def _meaning(*, rare: bool, missed: bool, weighted: bool) -> str:
         if missed and rare:
-            return "Classes have few photos and some are recognised badly, which a high accuracy can hide."
+            return "Some classes have few photos and a low recall, which a high accuracy can hide."
         if missed:
-            return "Some classes are recognised badly, though they do not have far fewer photos than the others."
+            return "Some classes have a low recall, although they do not have far fewer photos than the others."
         return "The common classes outweigh the rare ones" + (
-            ", which weights in the loss make up for." if weighted else " in the loss."
+            ", which the class weights compensate for." if weighted else " in the loss."
         )
 
     def _mispredicted(self, history: History, run: RunFacts) -> dict[str, float]:
@@ -89,7 +81,7 @@ class ClassImbalance:
 
 
 @dataclass(frozen=True)
-class Confusion:
+class Confusion(Rule, name="confusion", anchor="confusion", needs="judged"):
     """Confusion: a diagonal share is under ``min_diag`` (0.9), or one off it over ``max_off_diag`` (0.1).
 
     The shares are those of the published off-diagonal formula, ``confusion[j][i] / sum_j confusion[j][i]``: of the
@@ -102,11 +94,6 @@ class Confusion:
     min_diag: float = 0.9
     max_off_diag: float = 0.1
 
-    name: ClassVar[str] = "confusion"
-    published: ClassVar[str] = f"{_PAGE}#confusion"
-    needs: ClassVar[str] = "judged"
-    live: ClassVar[bool] = False
-
     def check(self, history: History) -> Finding | None:
         kept = history.kept()
         if kept is None or kept.confusion is None:
@@ -117,22 +104,22 @@ class Confusion:
         if not mixed and not unsure:
             return None
         evidence: Measurements = {
-            f"called {labels[called]}, is {labels[true]}": f"{counts[true, called]} of {counts[:, called].sum()}"
+            f"predicted {labels[called]}, is {labels[true]}": f"{counts[true, called]} of {counts[:, called].sum()}"
             for true, called in mixed[:_LISTED]
         }
         if len(mixed) > _LISTED:
             evidence["other pairs"] = len(mixed) - _LISTED
         if unsure:
-            evidence["right less often than they are called"] = ", ".join(
+            evidence["low precision"] = ", ".join(
                 f"{labels[index]} {counts[index, index] / counts[:, index].sum():.0%}" for index in unsure[:_LISTED]
             )
         return Finding(
             self.name,
             Severity.WARNING if sure else Severity.NOTE,
             "",
-            evidence | {"weights of epoch": kept.number},
-            "These classes are taken for one another on validation photos."
-            + ("" if sure else " So few photos can show that by chance."),
+            evidence | {"measured at epoch": kept.number},
+            "These classes are confused with each other on the validation photos."
+            + ("" if sure else " With so few photos this may be chance."),
             "Look at the photos of both classes side by side: mixed-up labels, two names for the same thing, or a "
             "difference too small for the image size. Then relabel, merge, or enlarge the images.",
         )

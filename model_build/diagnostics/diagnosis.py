@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from model_build.diagnostics.facts import History
 from model_build.metrics.scores import Scores
 from model_build.training.run import Run
 
 Measurements = dict[str, float | int | str]
+DEBUGGER_RULES = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html"
+PROFILER_RULES = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-profiler-rules.html"
 
 
 class Severity(StrEnum):
@@ -50,12 +53,12 @@ class Finding:
         return {**asdict(self), "severity": self.severity.value, "evidence": evidence}
 
 
-class Rule(Protocol):
-    """Parameters with published defaults (a frozen dataclass), and a look at the history.
+class Rule(ABC):
+    """A rule's parameters with their published defaults (each rule is a frozen dataclass), and a look at the history.
 
-    Attributes:
+    Args:
         name: what people call it.
-        published: the rule it follows, and the page that describes it.
+        anchor: of the rule it follows, on ``page``.
         needs: the attribute of :class:`History` without which there is nothing to look at.
         live: it says something before the training is over; the others judge its result.
     """
@@ -65,6 +68,12 @@ class Rule(Protocol):
     needs: ClassVar[str]
     live: ClassVar[bool]
 
+    def __init_subclass__(
+        cls, *, name: str, anchor: str, needs: str, page: str = DEBUGGER_RULES, live: bool = False
+    ) -> None:
+        cls.name, cls.published, cls.needs, cls.live = name, f"{page}#{anchor}", needs, live
+
+    @abstractmethod
     def check(self, history: History) -> Finding | None: ...
 
 
@@ -165,13 +174,13 @@ def summary_line(document: dict[str, Any]) -> str:
     if silent:
         line += f"; silent: {', '.join(silent)}"
     if unseen:
-        line += f"; nothing to look at: {', '.join(unseen)}"
+        line += f"; not observed: {', '.join(unseen)}"
     return line
 
 
 def step_time_line(one: dict[str, Any]) -> str:
     return (
-        f"{one['phase']}: {one['verdict']}, {one['images_per_second']:,.1f} images a second; a step waits "
+        f"{one['phase']}: {one['verdict']}, {one['images_per_second']:,.1f} images per second; a step waits "
         f"{one['wait_ms']:,.1f} ms for photos and computes {one['compute_ms']:,.1f} ms"
     )
 

@@ -58,7 +58,7 @@ def _step_times(rows: list[dict[str, Any]]) -> Html:
         "images/s",
         "wait, ms",
         "compute, ms",
-        "95 % of steps under, ms",
+        "p95, ms",
         "share waiting",
         "slow steps",
         "first 2 steps, s",
@@ -95,13 +95,13 @@ def _curves(curves: dict[str, Any]) -> Html:
             element("h3", "Gradients and updates by layer"),
             figure(
                 heat_map(curves, "gradient", f"Mean absolute gradient of each layer up to step {last}"),
-                "Mean absolute gradient: a row is a layer, from input to output; time goes to the right; each shade is "
-                "a power of ten. Rows that fade towards the top are a vanishing gradient.",
+                "Mean absolute gradient: one row per layer, the input at the top; training steps run to the right; "
+                "each shade is a power of ten. Rows that fade towards the top are a vanishing gradient.",
             ),
             figure(
-                heat_map(curves, "update_ratio", f"Update over weight of each layer up to step {last}"),
-                "Size of an update over the size of the weights: about 0.001 is usual for a network that starts from "
-                "nothing, less for one that is fine-tuned; 1 overwrites the layer.",
+                heat_map(curves, "update_ratio", f"Update-to-weight ratio of each layer up to step {last}"),
+                "Update-to-weight ratio: about 0.001 is usual when training from scratch, less when fine-tuning; 1 "
+                "overwrites the layer.",
             ),
         ]
     )
@@ -124,7 +124,8 @@ def _rules(document: dict[str, Any]) -> Html:
             table(("rule", "outcome", "parameters", "published as"), lines, words=(0, 1, 2, 3)),
             element(
                 "p",
-                f"Watching took {overhead['watching_seconds']:.2f} s, {overhead['share']:.2%} of that of the steps.",
+                f"These measurements took {overhead['watching_seconds']:.2f} s, {overhead['share']:.2%} of the time of "
+                "the steps.",
                 "muted small",
             ),
             Html("</details>"),
@@ -147,7 +148,7 @@ def heat_map(curves: dict[str, Any], what: str, label: str) -> Html:
     for index, (layer, row) in enumerate(zip(curves["layers"], rows, strict=True)):
         y = _TOP + index * _ROW
         known = [value for value in row if value is not None]
-        title = f"{layer}: {number(min(known))} to {number(max(known))}" if known else f"{layer}: nothing finite"
+        title = f"{layer}: {number(min(known))} to {number(max(known))}" if known else f"{layer}: no finite values"
         parts.append(f"<g><title>{text(title)}</title>")
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 11}" text-anchor="end">{text(_tail(layer))}</text>')
         shades = [_shade(value, lowest, highest) for value in row]

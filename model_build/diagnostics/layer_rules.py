@@ -1,8 +1,7 @@
 """Rules about layers: their gradients, weights and updates, and units that have stopped working.
 
-Defaults are those of the SageMaker Debugger's built-in rules, described at
-https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html (an anchor for each rule). Its tensors are
-saved at intervals; here too a "step" of such a rule is one of the sampled steps.
+Defaults are those of the SageMaker Debugger's built-in rules (:data:`DEBUGGER_RULES`). Its tensors are saved at
+intervals; here too a "step" of such a rule is one of the sampled steps.
 """
 
 from __future__ import annotations
@@ -10,20 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from model_build.diagnostics.diagnosis import Finding, Severity
+from model_build.diagnostics.diagnosis import Finding, Rule, Severity
 from model_build.diagnostics.facts import ActivationFacts, History, LayerSample, Probe, Sample
 
-_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html"
 _LISTED = 3
 _OPENING_EPOCHS = 3
 
 
 @dataclass(frozen=True)
-class VanishingGradient:
+class VanishingGradient(Rule, name="vanishing gradient", anchor="vanishing-gradient", needs="samples", live=True):
     """VanishingGradient: the mean of a gradient's absolute values falls below ``threshold`` (default 0.0000001).
 
     Two conditions keep a finished training silent, which has no gradient left either: it must hold for ``patience``
@@ -33,11 +30,6 @@ class VanishingGradient:
     threshold: float = 1e-7
     patience: int = 2
     converged: float = 0.01
-
-    name: ClassVar[str] = "vanishing gradient"
-    published: ClassVar[str] = f"{_PAGE}#vanishing-gradient"
-    needs: ClassVar[str] = "samples"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         floor = self.converged * history.samples[0].loss
@@ -56,26 +48,21 @@ class VanishingGradient:
                 "smallest mean gradient": worst.gradient,
                 "threshold": self.threshold,
             },
-            "These layers get next to no gradient, so their weights stay what they were at the start: only what lies "
-            "above them learns.",
+            "These layers receive almost no gradient, so their weights keep their initial values: only the layers "
+            "after them learn.",
             "Use ReLU instead of sigmoid or tanh, add batch normalization or skip connections, initialise with He or "
-            "Glorot, take a shallower network, or start from pretrained weights.",
+            "Glorot, use a shallower network, or start from pretrained weights.",
         )
 
 
 @dataclass(frozen=True)
-class ExplodingTensor:
+class ExplodingTensor(Rule, name="exploding gradient", anchor="exploding-tensor", needs="steps", live=True):
     """ExplodingTensor: a value is NaN or infinite; ``only_nan`` (default False) lets infinity pass.
 
     Looks at the loss of every step, and at gradients and weights of the sampled ones.
     """
 
     only_nan: bool = False
-
-    name: ClassVar[str] = "exploding gradient"
-    published: ClassVar[str] = f"{_PAGE}#exploding-tensor"
-    needs: ClassVar[str] = "steps"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         found = [(step.number, "loss") for step in history.steps if self._bad(step.loss)]
@@ -95,8 +82,8 @@ class ExplodingTensor:
             Severity.ERROR,
             f"step {first}",
             {"not finite": _names(where)} | ({"last finite loss": before[-1]} if before else {}),
-            "A number has become infinite or NaN. Every later update spreads it: nothing is learnt from here on.",
-            "Lower the learning rate (by 10 to begin with) or warm it up longer; clip the gradient's norm; look for "
+            "A value has become infinite or NaN. Every later update spreads it: nothing is learnt from that step on.",
+            "Lower the learning rate (try a factor of 10) or warm it up longer; clip the gradient norm; look for "
             "broken photos; with mixed precision check the loss scaling.",
         )
 
@@ -105,7 +92,7 @@ class ExplodingTensor:
 
 
 @dataclass(frozen=True)
-class WeightUpdateRatio:
+class WeightUpdateRatio(Rule, name="weight update ratio", anchor="weight-update-ratio", needs="samples", live=True):
     """WeightUpdateRatio: update over weight is above ``large_threshold`` (10.0) or below ``small_threshold`` (1e-8).
 
     ``epsilon`` (1e-9) is added to the mean weight, against division by zero, where the ratio is measured
@@ -115,11 +102,6 @@ class WeightUpdateRatio:
 
     large_threshold: float = 10.0
     small_threshold: float = 1e-8
-
-    name: ClassVar[str] = "weight update ratio"
-    published: ClassVar[str] = f"{_PAGE}#weight-update-ratio"
-    needs: ClassVar[str] = "samples"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         large = [
@@ -139,7 +121,7 @@ class WeightUpdateRatio:
                     "largest ratio": worst.update_ratio,
                     "threshold": self.large_threshold,
                 },
-                "One step changes these weights by several times their size: what they knew, pretrained or learnt, is "
+                "A single step changes these weights by several times their magnitude: what they had learnt is "
                 "overwritten.",
                 "Lower the learning rate, or lengthen the warm-up.",
             )
@@ -155,8 +137,8 @@ class WeightUpdateRatio:
                 "median ratio": float(np.median([ratio for ratios in small.values() for ratio in ratios])),
                 "threshold": self.small_threshold,
             },
-            "The steps are so small that these weights do not move: the time is spent, nothing is learnt.",
-            "Raise the learning rate; if only some layers are named, see whether they get a gradient at all.",
+            "The updates are so small that these weights hardly change: these layers learn nothing.",
+            "Raise the learning rate; if only some layers are named, check whether they receive a gradient at all.",
         )
 
     def _mostly_small(self, ratios: list[float]) -> bool:
@@ -164,7 +146,9 @@ class WeightUpdateRatio:
 
 
 @dataclass(frozen=True)
-class PoorWeightInitialization:
+class PoorWeightInitialization(
+    Rule, name="poor weight initialisation", anchor="poor-weight-initialization", needs="samples", live=True
+):
     """PoorWeightInitialization: at the start, layers are out of proportion and the loss does not fall.
 
     Published: the ratio of the largest to the smallest variance by layer exceeds ``threshold`` (10.0); the smallest
@@ -180,11 +164,6 @@ class PoorWeightInitialization:
     distribution_range: float = 0.001
     patience: int = 5
     steps: int = 10
-
-    name: ClassVar[str] = "poor weight initialisation"
-    published: ClassVar[str] = f"{_PAGE}#poor-weight-initialization"
-    needs: ClassVar[str] = "samples"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         first = history.samples[0]
@@ -208,7 +187,7 @@ class PoorWeightInitialization:
             f"step {first.step}",
             ({"layers of equal weights": _names(equal)} if equal else {})
             | {"variance ratio": ratio, "smallest gradient range": spread},
-            "All units of a layer start alike, get the same gradient and stay alike: the layer is worth one unit."
+            "All units of a layer start equal, get the same gradient and stay equal: the layer acts as a single unit."
             if equal
             else "Signals or gradients differ by orders of magnitude between layers, and the first steps do not lower "
             "the loss.",
@@ -263,7 +242,7 @@ def _names(layers: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class DeadRelu:
+class DeadRelu(Rule, name="dead ReLU", anchor="dead-relu", needs="probes", live=True):
     """DeadRelu: more than ``threshold_layer`` (50.0) percent of a layer's ReLUs are dead.
 
     A ReLU is dead that is active for less than ``threshold_inactivity`` (1.0) percent of its inputs. What counts is the
@@ -272,11 +251,6 @@ class DeadRelu:
 
     threshold_inactivity: float = 1.0
     threshold_layer: float = 50.0
-
-    name: ClassVar[str] = "dead ReLU"
-    published: ClassVar[str] = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html#dead-relu"
-    needs: ClassVar[str] = "probes"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         last = history.probes[-1]
@@ -292,11 +266,11 @@ class DeadRelu:
             {
                 "layers": f"{len(dead)} of {len(last.layers)}",
                 "worst layer": worst,
-                "dead in it, percent": dead[worst],
+                "dead units in it, percent": dead[worst],
                 "threshold, percent": self.threshold_layer,
             },
-            "Most units of these layers give 0 whatever the photo. A unit at 0 gets no gradient, so it cannot recover: "
-            "the network is smaller than it looks.",
+            "Most units of these layers output 0 for every photo. Such a unit gets no gradient and cannot recover: the "
+            "effective network is smaller.",
             "Lower the learning rate (one large step can push a layer below 0 for good), start biases at 0 and weights "
             "with He, or use LeakyReLU; batch normalization before the ReLU helps.",
         )

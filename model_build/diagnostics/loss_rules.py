@@ -1,25 +1,21 @@
 """Rules about the course of the losses.
 
-Defaults are those of the SageMaker Debugger's built-in rules, described at
-https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html (an anchor for each rule).
+Defaults are those of the SageMaker Debugger's built-in rules (:data:`DEBUGGER_RULES`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 
-from model_build.diagnostics.diagnosis import Finding, Severity
+from model_build.diagnostics.diagnosis import Finding, Rule, Severity
 from model_build.diagnostics.facts import EpochFacts, History
-
-_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-rules.html"
 
 
 @dataclass(frozen=True)
-class LossNotDecreasing:
+class LossNotDecreasing(Rule, name="loss not decreasing", anchor="loss-not-decreasing", needs="steps", live=True):
     """LossNotDecreasing: over ``num_steps`` (10) the loss falls by less than ``diff_percent`` (0.1).
 
     Or it rises by more than ``increase_threshold_percent`` (5). The loss of one batch says little, and the Debugger
@@ -31,11 +27,6 @@ class LossNotDecreasing:
     num_steps: int = 10
     diff_percent: float = 0.1
     increase_threshold_percent: float = 5.0
-
-    name: ClassVar[str] = "loss not decreasing"
-    published: ClassVar[str] = f"{_PAGE}#loss-not-decreasing"
-    needs: ClassVar[str] = "steps"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         for phase in history.phases:
@@ -58,11 +49,11 @@ class LossNotDecreasing:
         best = min(means)
         rise = 100.0 * (means[-1] - best) / abs(best or 1.0)
         if means[-1] >= means[0] * (1 - self.diff_percent / 100):
-            severity, meaning = Severity.ERROR, "The training loss does not go down: the network learns nothing."
+            severity, meaning = Severity.ERROR, "The training loss does not decrease: the network learns nothing."
         elif rise > self.increase_threshold_percent:
-            severity, meaning = Severity.WARNING, "The training loss goes up again: what was learnt is being lost."
+            severity, meaning = Severity.WARNING, "The training loss increases again: progress is being lost."
         elif 2 * len(failed) >= len(falls):
-            severity, meaning = Severity.NOTE, "The training loss stands still for much of the training."
+            severity, meaning = Severity.NOTE, "The training loss is flat for much of the training."
         else:
             return None
         return Finding(
@@ -71,20 +62,20 @@ class LossNotDecreasing:
             f"step {steps[starts[failed[0]]].number}",
             {
                 "phase": phase,
-                "windows without a fall": f"{len(failed)} of {len(falls)}",
-                "steps a window": size,
+                "windows without a decrease": f"{len(failed)} of {len(falls)}",
+                "steps per window": size,
                 "first loss": means[0],
                 "last loss": means[-1],
-                "rise from the best, percent": rise,
+                "increase from the best, percent": rise,
             },
             meaning,
-            "Try a learning rate 10 times higher and 10 times lower; check that labels belong to their photos; "
-            "unfreeze more layers if the loss has settled high.",
+            "Try a learning rate 10 times higher and 10 times lower; check that the labels match the photos; unfreeze "
+            "more layers if the loss has plateaued at a high value.",
         )
 
 
 @dataclass(frozen=True)
-class Overfit:
+class Overfit(Rule, name="overfit", anchor="overfit", needs="validated"):
     """Overfit: (validation loss - training loss) / training loss exceeds ``ratio_threshold`` (0.1).
 
     From epoch ``start_step`` (0) on; it may be exceeded ``patience`` (1) times in a row before it fires. Such a gap is
@@ -95,11 +86,6 @@ class Overfit:
     start_step: int = 0
     patience: int = 1
     ratio_threshold: float = 0.1
-
-    name: ClassVar[str] = "overfit"
-    published: ClassVar[str] = f"{_PAGE}#overfit"
-    needs: ClassVar[str] = "validated"
-    live: ClassVar[bool] = False
 
     def check(self, history: History) -> Finding | None:
         epochs = [epoch for epoch in _last_phase(history) if epoch.number >= self.start_step]
@@ -116,16 +102,16 @@ class Overfit:
             Severity.WARNING if risen > self.ratio_threshold else Severity.NOTE,
             f"epoch {run[0].number}",
             {
-                "gap, share of the training loss": self._ratio(run[-1]),
+                "gap, relative to the training loss": self._ratio(run[-1]),
                 "threshold": self.ratio_threshold,
                 "training loss": run[-1].loss,
                 "validation loss": last,
                 "best validation loss": best,
             },
-            "The network does better on the photos it trains on than on others: it learns some of them by heart."
+            "The network does better on the training photos than on others: it memorizes some of them."
             + (" The validation loss has risen since its best." if risen > self.ratio_threshold else ""),
             "More photos or stronger augmentation first; then more dropout and weight decay, fewer unfrozen layers, a "
-            "smaller backbone. The weights of the best epoch are the ones to keep.",
+            "smaller backbone. Use the weights of the best epoch.",
         )
 
     @staticmethod
@@ -134,7 +120,7 @@ class Overfit:
 
 
 @dataclass(frozen=True)
-class Overtraining:
+class Overtraining(Rule, name="overtraining", anchor="overtraining", needs="validated"):
     """Overtraining: a loss has not improved by ``delta`` (0.01) for its patience, in epochs.
 
     ``patience_validation`` (10) epochs for the validation loss, which is a warning; ``patience_train`` (5) for the
@@ -145,11 +131,6 @@ class Overtraining:
     patience_train: int = 5
     patience_validation: int = 10
     delta: float = 0.01
-
-    name: ClassVar[str] = "overtraining"
-    published: ClassVar[str] = f"{_PAGE}#overtraining"
-    needs: ClassVar[str] = "validated"
-    live: ClassVar[bool] = False
 
     def check(self, history: History) -> Finding | None:
         epochs = _last_phase(history)
@@ -166,12 +147,12 @@ class Overtraining:
             {
                 "epochs without a better validation loss": idle_validation,
                 "epochs without a better training loss": idle_training,
-                "least improvement": self.delta,
+                "minimum improvement": self.delta,
                 "epochs": len(epochs),
             },
-            "The training went on after it had stopped helping: time at best, overfitting at worst.",
-            "Fewer epochs, or early stopping with less patience; if the result is not good enough, change the learning "
-            "rate or the data instead.",
+            "Training continued after the loss had stopped improving: that costs time and may cause overfitting.",
+            "Use fewer epochs, or early stopping with less patience; if the result is not good enough, change the "
+            "learning rate or the data instead.",
         )
 
     def _last_improvement(self, losses: list[float]) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from model_build.diagnostics.diagnosis import Finding, Severity
+from model_build.diagnostics.diagnosis import PROFILER_RULES, Finding, Rule, Severity
 from model_build.diagnostics.facts import History, StepFacts
 
-_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-profiler-rules.html"
 _WARM_UP = 2  # the first steps of a phase trace and compile the network
 _OUTLIER_SIGMAS = 5  # StepOutlier's default ``stddev``
 
@@ -50,18 +49,13 @@ def step_times(history: History, *, threshold: float = 50.0) -> list[StepTime]:
 
 
 @dataclass(frozen=True)
-class InputBound:
+class InputBound(Rule, name="input-bound", anchor="io-bottleneck", needs="steps", page=PROFILER_RULES, live=True):
     """IOBottleneck: waiting for input takes more than ``threshold`` (50) percent of the time.
 
     The published rule reads the machine's I/O wait; this one the time each step really waited for its batch.
     """
 
     threshold: float = 50.0
-
-    name: ClassVar[str] = "input-bound"
-    published: ClassVar[str] = f"{_PAGE}#io-bottleneck"
-    needs: ClassVar[str] = "steps"
-    live: ClassVar[bool] = True
 
     def check(self, history: History) -> Finding | None:
         bound = [one for one in step_times(history, threshold=self.threshold) if one.verdict == "input-bound"]
@@ -76,12 +70,12 @@ class InputBound:
             {
                 "phase": worst.phase,
                 "waiting, share of the time": worst.input_share,
-                "wait, ms a step": worst.wait_ms,
-                "compute, ms a step": worst.compute_ms,
-                "images a second": worst.images_per_second,
+                "wait, ms per step": worst.wait_ms,
+                "compute, ms per step": worst.compute_ms,
+                "images per second": worst.images_per_second,
             },
-            "The processor waits for photos for most of a step: a faster one would not train faster.",
-            "Decode once and cache, read ahead in more threads, make the photos smaller beforehand, or keep them on a "
+            "The processor waits for photos during most of each step: a faster processor would not train faster.",
+            "Decode once and cache, prefetch with more threads, downscale the photos beforehand, or keep them on a "
             "local disk.",
         )
 

@@ -108,7 +108,7 @@ def _photos(data: Path) -> tuple[Photo, ...]:
     loose = [path for path in sorted(data.iterdir()) if path.is_file() and not path.name.startswith(".")]
     photos = (*found, *(Photo(path, path.name, "") for path in loose))
     if not photos:
-        raise UserError(f"{data} holds no photos")
+        raise UserError(f"{data} contains no photos")
     return photos
 
 

@@ -1,7 +1,7 @@
 """What a model must pass before it is published: pure rules over figures, each with a verdict in words.
 
 - **accuracy**: on the test photos, at least the minimum. By default that is half-way between chance (always answering
-  the most frequent class) and perfection, and the 95 % interval must lie above chance: a model that could be luck is
+  the most frequent class) and perfection, and the 95 % interval must be above chance: a model that could be luck is
   none.
 - **recall**: no class of the test photos is found less often than the floor, by default half the time.
 - **tensors**: the golden photos become the tensors they were at packaging, byte for byte.
@@ -23,7 +23,7 @@ from classifier.bundle import Manifest
 from classifier.errors import ModelIntegrityError
 from model_build.conversion.convert import Converted
 from model_build.files import known_fields
-from model_build.metrics.answers import ClassMeasured, Measured
+from model_build.metrics.answers import ClassMetrics, SplitMetrics
 from model_build.metrics.threshold import ReviewThreshold
 from model_build.tflite.running import Latency
 
@@ -73,7 +73,7 @@ class Verdict:
         return cls(tuple(Check(**check) for check in document.get("checks", [])))
 
 
-def accuracy_check(test: Measured | None, limits: GateLimits) -> Check:
+def accuracy_check(test: SplitMetrics | None, limits: GateLimits) -> Check:
     """``test``: on the test photos; None for a model nobody measured."""
     name = "accuracy"
     if test is None:
@@ -86,11 +86,11 @@ def accuracy_check(test: Measured | None, limits: GateLimits) -> Check:
     if accuracy < minimum:
         return Check(name, False, told)
     if limits.minimum_accuracy is None and low <= chance:
-        return Check(name, False, f"{told}, and its 95 % interval from {low:.1%} must lie above chance, {chance:.1%}")
+        return Check(name, False, f"{told}, and its 95 % interval from {low:.1%} must be above chance, {chance:.1%}")
     return Check(name, True, told)
 
 
-def recall_check(test: Measured | None, limits: GateLimits) -> Check:
+def recall_check(test: SplitMetrics | None, limits: GateLimits) -> Check:
     name = "recall"
     ranked = by_recall(test)
     if not ranked:
@@ -104,7 +104,7 @@ def recall_check(test: Measured | None, limits: GateLimits) -> Check:
     return Check(name, True, f"the lowest is {recall:.0%}, of {label}; the minimum is {limits.recall_floor:.0%}")
 
 
-def by_recall(test: Measured | None) -> list[tuple[float, str, int]]:
+def by_recall(test: SplitMetrics | None) -> list[tuple[float, str, int]]:
     """Recall, label and number of photos of each class that has photos, lowest recall first."""
     classes = test.classes if test is not None else {}
     return sorted((one.recall, label, one.support) for label, one in classes.items() if one.recall is not None)
@@ -116,20 +116,18 @@ def tensors_check(recorded: Mapping[str, str], found: Mapping[str, str]) -> Chec
     if not found:
         return Check(name, None, "the bundle has no golden photos")
     if not recorded:
-        return Check(name, None, "the bundle holds no digests of its golden tensors")
+        return Check(name, None, "the bundle has no digests of its golden tensors")
     differing = sorted(file for file, digest in found.items() if recorded.get(file) != digest)
     if differing:
-        return Check(
-            name, False, f"{differing[0]} decodes to other pixels here than it did when the bundle was packaged"
-        )
+        return Check(name, False, f"{differing[0]} decodes to different pixels here than when the bundle was packaged")
     return Check(name, True, f"{len(found)} golden photos decode to the same tensors, byte for byte")
 
 
 def own_checks(
-    test: Measured | None, recorded: Mapping[str, str], found: Mapping[str, str], limits: GateLimits
+    test: SplitMetrics | None, recorded: Mapping[str, str], found: Mapping[str, str], limits: GateLimits
 ) -> tuple[Check, ...]:
     """The checks that need nothing but a bundle that has proven itself; arguments as those of the single checks."""
-    proven = f"{len(found)} photos give the probabilities they gave when packaged" if found else "has no photos"
+    proven = f"{len(found)} photos get the same probabilities as when packaged" if found else "has no photos"
     return (
         Check("golden", True if found else None, proven),
         tensors_check(recorded, found),
@@ -191,8 +189,8 @@ class Evidence:
         candidates: every format that was measured.
     """
 
-    test: Measured | None = None
-    validation: Measured | None = None
+    test: SplitMetrics | None = None
+    validation: SplitMetrics | None = None
     quantization: str = ""
     latency_ms: Latency | None = None
     review: Review | None = None
@@ -234,9 +232,9 @@ class Evidence:
         return document
 
 
-def _measured(document: dict[str, Any] | None) -> Measured | None:
+def _measured(document: dict[str, Any] | None) -> SplitMetrics | None:
     if not document:
         return None
-    classes = {str(label): ClassMeasured(**one) for label, one in document.get("classes", {}).items()}
+    classes = {str(label): ClassMetrics(**one) for label, one in document.get("classes", {}).items()}
     low, high = document["interval_95"]
-    return Measured(**{**known_fields(Measured, document), "interval_95": (low, high), "classes": classes})
+    return SplitMetrics(**{**known_fields(SplitMetrics, document), "interval_95": (low, high), "classes": classes})

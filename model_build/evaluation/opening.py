@@ -123,7 +123,7 @@ def open_model(
         text = f"{at.rstrip('/')}/{text}/"
     if text.startswith(_SCHEME):
         if client is None:
-            raise UserError(f"{text} lies in S3; give a run or a bundle folder here")
+            raise UserError(f"{text} is in S3; give a run or a bundle folder here")
         try:
             where = ModelUri.parse(text)
         except BucketlensError as error:

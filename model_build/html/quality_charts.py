@@ -109,7 +109,7 @@ def confusion(scores: Scores) -> Html:
             kind = "cell" if row == column else "wrong"
             # Even one photo is visible.
             opacity = 0.05 if not count else 0.15 + 0.8 * share
-            told = f"{scores.labels[row]} taken for {scores.labels[column]}: {count} of {total}"
+            told = f"{scores.labels[row]} predicted as {scores.labels[column]}: {count} of {total}"
             parts.append(
                 f'<rect class="{kind}" fill-opacity="{opacity if count else 0.04:.2f}" x="{x + 0.5:.1f}"'
                 f' y="{y + 0.5:.1f}" width="{cell - 1:.1f}" height="{cell - 1:.1f}"><title>{text(told)}</title></rect>'

@@ -46,7 +46,7 @@ class Issue:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class InspectionEvidence:
     """What findings are drawn from."""
 
     labels: tuple[str, ...]

@@ -11,7 +11,7 @@ from model_build.data.dataset import scan
 from model_build.data.tensors import Progress
 from model_build.files import json_bytes, write_atomic
 from model_build.inspection.duplicates import Group, find_duplicates
-from model_build.inspection.evidence import Evidence, Issue, IssueSeverity
+from model_build.inspection.evidence import InspectionEvidence, Issue, IssueSeverity
 from model_build.inspection.facts import FactsCache
 from model_build.inspection.reading import read_photos
 from model_build.inspection.rules import find
@@ -31,7 +31,7 @@ class Inspection:
     """
 
     source: str
-    evidence: Evidence
+    evidence: InspectionEvidence
     findings: tuple[Issue, ...]
     cached: int
 
@@ -43,10 +43,10 @@ class Inspection:
     def verdict(self) -> str:
         """One sentence: is it fit to train on?"""
         if self.worst is IssueSeverity.STOP:
-            return "Not fit to train on yet."
+            return "Not ready for training."
         if self.worst is IssueSeverity.FIX:
-            return "Fit to train on, better after some repairs."
-        return "Fit to train on."
+            return "Ready for training, but some problems should be fixed."
+        return "Ready for training."
 
     def to_document(self) -> dict[str, Any]:
         """Everything that was found, complete; ``verdict.severity`` is null where nothing was."""
@@ -110,7 +110,7 @@ def inspect(source: str, root: Path, cache: FactsCache, progress: Progress = lam
         )
     summary = summarise(folder.labels, reading.photos)
     duplicates = find_duplicates(reading.photos)
-    evidence = Evidence(folder.labels, reading.photos, reading.unreadable, duplicates, summary)
+    evidence = InspectionEvidence(folder.labels, reading.photos, reading.unreadable, duplicates, summary)
     return Inspection(source, evidence, find(evidence), reading.cached)
 
 

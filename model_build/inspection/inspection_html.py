@@ -13,7 +13,7 @@ from model_build.html import elements
 from model_build.html.charts import Mark, histogram, size_scatter, stacked_bars
 from model_build.html.elements import Html, element, join, text
 from model_build.inspection.duplicates import Group
-from model_build.inspection.evidence import Evidence, Issue, IssueSeverity
+from model_build.inspection.evidence import InspectionEvidence, Issue, IssueSeverity
 from model_build.inspection.facts import PhotoFacts
 from model_build.inspection.inspection import Inspection
 from model_build.inspection.sheets import MOST_GROUPS, MOST_IN_GROUP, MOST_PER_CLASS, STYLE, Sheets, strip
@@ -89,7 +89,7 @@ def _verdict(inspection: Inspection) -> Html:
 
 def _findings(findings: tuple[Issue, ...]) -> Html:
     if not findings:
-        return element("p", "None: no unreadable files, no copies, no leaks, even classes.")
+        return element("p", "None: no unreadable files, no copies, no leaks, balanced classes.")
     items = []
     for finding in findings:
         head = join([elements.badge(_WORDS[finding.severity], finding.severity), text(finding.title)])
@@ -120,8 +120,7 @@ def _classes(inspection: Inspection) -> Iterator[str]:
     uneven = (
         f"The largest class is {balance.largest[0]!r} with {balance.largest[1]:,} {_training(inspection)}, the smallest"
         f" {balance.smallest[0]!r} with {balance.smallest[1]:,}: a ratio of {balance.ratio:.1f}. Evenness is"
-        f" {balance.evenness:.3f} (the entropy of the class shares over that of equal shares: 1 is even, 0 is one class"
-        " alone)."
+        f" {balance.evenness:.3f} (normalized entropy of the class shares: 1 is balanced, 0 is a single class)."
     )
     yield element("p", even if balance.ratio == 1 else uneven)
     names = [_SPLIT_WORDS.get(split, split) for split in summary.splits]
@@ -131,7 +130,7 @@ def _classes(inspection: Inspection) -> Iterator[str]:
     total = ["all", *(f"{summary.total(split):,}" for split in summary.splits)]
     cells = [[name, *(f"{count:,}" for count in counts)] for name, counts in rows]
     table = elements.table(["class", *names], [*cells, total])
-    yield f"<details><summary>The same as a table</summary>{table}</details>"
+    yield f"<details><summary>As a table</summary>{table}</details>"
 
 
 def _training(inspection: Inspection) -> str:
@@ -144,9 +143,7 @@ def _unreadable(inspection: Inspection) -> Iterator[str]:
     if not files:
         yield element("p", "None: the function would accept every file.")
         return
-    yield element(
-        "p", "With the function's own reasons: it would reject them in service, and training leaves them out."
-    )
+    yield element("p", "With the reason the function gives: it would reject these files, and training skips them.")
     rows = [
         (
             element("code", one.photo.name),
@@ -169,8 +166,8 @@ def _sheets(inspection: Inspection, sheets: Sheets) -> Iterator[str]:
     yield element("h2", "Contact sheets")
     yield element(
         "p",
-        "Photos of each class chosen by chance, always the same ones. Look for what does not belong, for more than one"
-        " object, and for backgrounds that give a class away.",
+        "A random sample of each class (fixed seed). Look for wrong labels, more than one object, and backgrounds that "
+        "give a class away.",
     )
     opened = " open" if len(sheets.classes) <= _OPEN_CLASSES else ""
     for label, photos in sheets.classes.items():
@@ -185,19 +182,19 @@ def _method(inspection: Inspection) -> Iterator[str]:
     compared = len(evidence.photos) * (len(evidence.photos) - 1) // 2
     yield "<ul>"
     for line in (
-        "Every file was decoded by the code that decodes images in service, with the same limits.",
+        "Every file was decoded by the code that the function uses, with the same limits.",
         "Exact copies have the same SHA-256 digest.",
         f"Nearly identical: 64-bit perceptual hashes that differ in at most {HASH_DISTANCE} bits, and 16 x 16 colour"
         f" versions that correlate at {CORRELATION} or more. That finds resized, re-encoded, brightened and slightly"
-        " cropped copies; not mirrored, turned or strongly cropped ones, nor other photos of the same object."
+        " cropped copies; not mirrored, rotated or strongly cropped ones, nor other photos of the same object."
         f" All {compared:,} pairs count.",
-        "Photos of one colour all over are compared with nothing.",
+        "Photos of a single colour are not compared.",
     ):
         yield element("li", line)
     yield "</ul>"
 
 
-def copies_section(evidence: Evidence, sheets: Sheets) -> Iterator[str]:
+def copies_section(evidence: InspectionEvidence, sheets: Sheets) -> Iterator[str]:
     yield element("h2", "Copies and leaks")
     found = evidence.duplicates
     if not found.exact and not found.near:
@@ -206,9 +203,9 @@ def copies_section(evidence: Evidence, sheets: Sheets) -> Iterator[str]:
     leaks = [group for group in everything if group.leaks]
     conflicts = [group for group in everything if group.conflicts and not group.leaks]
     plain = [group for group in everything if not group.leaks and not group.conflicts]
-    yield from _groups("Between splits", "What tests a model must not have trained it.", leaks, sheets)
+    yield from _groups("Between splits", "A model must not be tested on photos it was trained on.", leaks, sheets)
     yield from _groups("Between classes", "The same picture under several labels.", conflicts, sheets)
-    yield from _groups("Within a class", "Harmless but useless.", plain, sheets)
+    yield from _groups("Within a class", "Harmless, but they add nothing.", plain, sheets)
     if found.blank:
         yield element("h3", f"Blank photos: {len(found.blank):,}")
         yield strip(found.blank[:MOST_PER_CLASS], sheets, named=True)
@@ -239,7 +236,7 @@ def _caption(group: Group) -> Html:
     return element("p", "; ".join(words), "muted small")
 
 
-def sizes_section(evidence: Evidence) -> Iterator[str]:
+def sizes_section(evidence: InspectionEvidence) -> Iterator[str]:
     summary = evidence.summary
     photos = evidence.photos
     yield element("h2", "Sizes, shapes and formats")
@@ -251,7 +248,7 @@ def sizes_section(evidence: Evidence) -> Iterator[str]:
     )
     spreads = (("short side, px", summary.short_side), ("long side, px", summary.long_side))
     yield elements.table(
-        ["", "smallest", "a quarter under", "half under", "three quarters under", "largest"],
+        ["", "smallest", "25th percentile", "median", "75th percentile", "largest"],
         [
             *([name, *_cells(spread, "{:,.0f}")] for name, spread in spreads),
             ["long to short side", *_cells(summary.aspect, "{:.2f}")],
@@ -262,8 +259,8 @@ def sizes_section(evidence: Evidence) -> Iterator[str]:
     sides = f"short sides from {short.lowest:,.0f} to {short.highest:,.0f}, long from {long.lowest:,.0f} to"
     yield elements.figure(
         size_scatter(_discs(photos), f"Widths and heights: {sides} {long.highest:,.0f} pixels"),
-        "Width (across) and height (up) in pixels, both logarithmic; the larger the disc, the more photos of about that"
-        " size. Square photos lie on the dashed line.",
+        "Width (x) and height (y) in pixels, on log scales; a larger circle means more photos of about that size. "
+        "Square photos lie on the dashed line.",
     )
     edges, counts, words = _aspects(photos)
     yield elements.figure(
@@ -274,13 +271,13 @@ def sizes_section(evidence: Evidence) -> Iterator[str]:
             edge_words=words,
             marks=[Mark(1.0, "square")],
         ),
-        "Photos by width over height: upright to the left, wide to the right.",
+        "Photos by width over height: portrait on the left, landscape on the right.",
     )
     rows = [(name, f"{count:,}", f"{count / len(photos):.1%}") for name, count in summary.formats.items()]
     yield elements.table(["format", "photos", "share"], rows)
     rows = [(name, f"{count:,}", f"{count / len(photos):.1%}") for name, count in summary.modes.items()]
-    yield elements.table(["pixels stored as", "photos", "share"], rows)
-    yield element("p", f"All readable files together: {summary.size_bytes / 1e6:,.1f} MB.")
+    yield elements.table(["pixel mode", "photos", "share"], rows)
+    yield element("p", f"Total size of the readable files: {summary.size_bytes / 1e6:,.1f} MB.")
 
 
 def _cells(spread: Spread, form: str, factor: float = 1.0) -> list[str]:

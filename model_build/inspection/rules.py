@@ -12,7 +12,7 @@ from model_build.inspection.evidence import (
     FIX,
     NOTE,
     STOP,
-    Evidence,
+    InspectionEvidence,
     Issue,
     IssueSeverity,
     classes_have,
@@ -47,7 +47,7 @@ _SUFFIXES = {
 _PICTURE_SUFFIXES = frozenset().union(*_SUFFIXES.values())
 
 
-def classes(evidence: Evidence) -> Iterator[Issue]:
+def classes(evidence: InspectionEvidence) -> Iterator[Issue]:
     """Fewer than two classes, or a class that cannot be trained."""
     summary = evidence.summary
     with_photos = [label for label in evidence.labels if sum(summary.counts[label].values())]
@@ -56,7 +56,7 @@ def classes(evidence: Evidence) -> Iterator[Issue]:
             STOP,
             "classes.one",
             f"Only the class {with_photos[0]!r} has readable photos",
-            "A classifier chooses between classes; with one there is nothing to choose.",
+            "A classifier needs at least two classes to choose from.",
             "Add a folder with photos for every other class.",
         )
     fewest = 1 if evidence.is_split else _FEWEST_TO_SPLIT
@@ -68,7 +68,7 @@ def classes(evidence: Evidence) -> Iterator[Issue]:
             f"{classes_have(starved)} no training photos"
             if fewest == 1
             else f"{classes_have(starved)} under {fewest} photos",
-            "What is not trained on is never predicted: all its photos count as mistakes.",
+            "A class without training photos is never predicted: all its photos count as mistakes.",
             f"Add training photos to, or remove the folders of: {listed(starved)}.",
         )
     few = [label for label in evidence.labels if fewest <= summary.training(label) < _FEW_TRAINING]
@@ -77,33 +77,33 @@ def classes(evidence: Evidence) -> Iterator[Issue]:
             FIX,
             "classes.few_photos",
             f"{classes_have(few)} fewer than {_FEW_TRAINING} training photos",
-            "So few photos are learnt by heart; what the model makes of new ones is luck.",
+            "A model memorizes so few photos and does not generalize from them.",
             f"Add photos to: {listed(f'{label} ({summary.training(label)})' for label in few)}.",
         )
 
 
-def balance(evidence: Evidence) -> Iterator[Issue]:
+def balance(evidence: InspectionEvidence) -> Iterator[Issue]:
     found = evidence.summary.balance
     if found.ratio >= _UNEVEN:
         yield Issue(
             FIX if found.ratio >= _VERY_UNEVEN else NOTE,
             "classes.imbalance",
-            f"{found.largest[0]!r} has {found.ratio:.1f} times the photos of {found.smallest[0]!r}"
+            f"{found.largest[0]!r} has {found.ratio:.1f} times as many photos as {found.smallest[0]!r}"
             f" ({found.largest[1]:,} to {found.smallest[1]:,})",
-            f"The model leans towards large classes (evenness {found.evenness:.2f} of 1); overall accuracy hides it.",
-            "Add photos to the small classes, train with class weights, and judge by recall of each class.",
+            f"The model favours large classes (evenness {found.evenness:.2f} of 1); overall accuracy hides it.",
+            "Add photos to the small classes, train with class weights, and judge by recall per class.",
         )
 
 
-def splits(evidence: Evidence) -> Iterator[Issue]:
+def splits(evidence: InspectionEvidence) -> Iterator[Issue]:
     summary = evidence.summary
     if not evidence.is_split:
         yield Issue(
             NOTE,
             "splits.none",
             "The photos are not split into train, validation and test",
-            "Training cuts the splits itself, by class and by a fixed seed.",
-            "Nothing; make folders of your own where photos belong together, such as several of one object.",
+            "Training makes the splits itself, stratified by class, with a fixed seed.",
+            "Nothing; make the folders yourself where photos belong together, such as several of one object.",
         )
         return
     for name in (VALIDATION, TEST):
@@ -112,7 +112,7 @@ def splits(evidence: Evidence) -> Iterator[Issue]:
                 NOTE,
                 f"splits.no_{name}",
                 f"There is no {name} folder",
-                "Training cuts these photos from the training photos.",
+                "Training takes these photos from the training photos.",
                 f"Nothing, or set photos aside in a folder {name!r}.",
             )
     for name in summary.splits:
@@ -122,7 +122,7 @@ def splits(evidence: Evidence) -> Iterator[Issue]:
                 NOTE,
                 "splits.thin_test",
                 f"{classes_have(thin)} fewer than {_FEW_TEST} test photos",
-                "One photo more or less right changes the recall of such a class by 10 points.",
+                "A single photo changes the recall of such a class by more than 10 points.",
                 f"Add test photos to: {listed(thin)}.",
             )
         if name == TEST and summary.total(name) < _SMALL_TEST:
@@ -130,21 +130,22 @@ def splits(evidence: Evidence) -> Iterator[Issue]:
                 NOTE,
                 "splits.small_test",
                 f"The test split has {photos_of(summary.total(name))}",
-                "Its accuracy is known to 5 points either way at best.",
-                f"{_SMALL_TEST} or more tell models apart.",
+                "Accuracy measured on it has a margin of error of at least 5 points.",
+                f"{_SMALL_TEST} or more are enough to compare models.",
             )
         shift = _shift(evidence, name)
         if shift > _SHIFT:
             yield Issue(
                 NOTE,
                 "splits.shift",
-                f"The {name} split has other class shares than the training photos ({shift:.0%} would have to move)",
-                "Overall accuracy then weighs the classes differently from training.",
-                "Nothing if that is how photos come in service; else move photos between the splits.",
+                f"The {name} split has a different class distribution than the training photos ({shift:.0%} would have "
+                "to move)",
+                "Overall accuracy then weights the classes differently from training.",
+                "Nothing if photos in production are distributed like that; else move photos between the splits.",
             )
 
 
-def _shift(evidence: Evidence, split: str) -> float:
+def _shift(evidence: InspectionEvidence, split: str) -> float:
     """Total variation distance between the class shares of a split and of the training photos."""
     summary = evidence.summary
     if TRAIN not in summary.splits or split == TRAIN:
@@ -153,7 +154,7 @@ def _shift(evidence: Evidence, split: str) -> float:
     return sum(abs(one[split] / here - one[TRAIN] / there) for one in summary.counts.values()) / 2
 
 
-def leaks(evidence: Evidence) -> Iterator[Issue]:
+def leaks(evidence: InspectionEvidence) -> Iterator[Issue]:
     measured = sum(evidence.summary.total(split) for split in evidence.summary.splits if split != TRAIN)
     told: set[str] = set()
     for kind, what, groups in _by_kind(evidence.leaks):
@@ -169,7 +170,7 @@ def leaks(evidence: Evidence) -> Iterator[Issue]:
             f"leak.{kind}",
             f"{len(leaked):,} of {photos_of(measured)} that validate or test {have(len(leaked))} {what} copies in"
             " another split",
-            "The model has seen them before it is measured on them: its accuracy would look better than it is"
+            "The model has seen them in training: its accuracy would be overestimated"
             f" (by {share:.1%} of the photos at most).",
             "Delete them from validation and test, keep those of the training folder."
             if exact
@@ -178,7 +179,7 @@ def leaks(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def conflicts(evidence: Evidence) -> Iterator[Issue]:
+def conflicts(evidence: InspectionEvidence) -> Iterator[Issue]:
     for kind, what, groups in _by_kind(evidence.conflicts):
         names = tuple(photo.name for group in groups for photo in group.photos)
         pairs = Counter(" / ".join(group.labels) for group in groups).most_common(3)
@@ -186,7 +187,8 @@ def conflicts(evidence: Evidence) -> Iterator[Issue]:
             graded(len(names), len(evidence.photos), least=FIX),
             f"labels.conflict_{kind}",
             f"{pictures_of(len(groups))} {'lies' if len(groups) == 1 else 'lie'} in several classes as {what} copies",
-            f"At most one label can be right, and the model is taught both: {', '.join(pair for pair, _ in pairs)}.",
+            "At most one label can be right, and the model is trained on both: "
+            f"{', '.join(pair for pair, _ in pairs)}.",
             "Decide for each which class is right and delete the others."
             if kind == "exact"
             else "Look at them below: delete the wrong ones, or keep both if they do show different things.",
@@ -194,7 +196,7 @@ def conflicts(evidence: Evidence) -> Iterator[Issue]:
         )
 
 
-def duplicates(evidence: Evidence) -> Iterator[Issue]:
+def duplicates(evidence: InspectionEvidence) -> Iterator[Issue]:
     """Copies that neither leak nor conflict, which other rules tell of."""
     plain = [
         group
@@ -209,9 +211,9 @@ def duplicates(evidence: Evidence) -> Iterator[Issue]:
             f"duplicates.{kind}",
             f"{photos_of(spare)} {'is' if spare == 1 else 'are'} {what} {'copy' if spare == 1 else 'copies'} of others"
             " of the same class",
-            "When the data is split by chance, copies end on both sides and flatter the figures."
+            "In a random split copies end up on both sides and inflate the accuracy."
             if unsplit
-            else "They count twice in training or in the figures and teach nothing new.",
+            else "They count twice in training or in the accuracy and add no information.",
             "Keep one of each group below." if kind == "exact" else "Look at the groups below; keep one of each.",
             tuple(photo.name for group in groups for photo in group.photos),
         )
@@ -224,7 +226,7 @@ def _by_kind(groups: Sequence[Group]) -> Iterator[tuple[str, str, list[Group]]]:
             yield kind, what, chosen
 
 
-def unreadable(evidence: Evidence) -> Iterator[Issue]:
+def unreadable(evidence: InspectionEvidence) -> Iterator[Issue]:
     broken = [one for one in evidence.unreadable if not _is_foreign(one.photo.name)]
     foreign = [one for one in evidence.unreadable if _is_foreign(one.photo.name)]
     if broken:
@@ -233,7 +235,7 @@ def unreadable(evidence: Evidence) -> Iterator[Issue]:
             graded(len(broken), evidence.files),
             "files.unreadable",
             f"{files_of(len(broken))} cannot be read ({', '.join(f'{n} {code}' for code, n in reasons)})",
-            "Training leaves them out; in service the function would reject them.",
+            "Training skips them; the function would reject them.",
             "Replace them from the source, or delete them.",
             tuple(one.photo.name for one in broken),
         )
@@ -241,34 +243,34 @@ def unreadable(evidence: Evidence) -> Iterator[Issue]:
         yield Issue(
             NOTE,
             "files.foreign",
-            f"{files_of(len(foreign))} in the class folders are no pictures by their names",
-            "They are left out.",
+            f"{files_of(len(foreign))} in the class folders do not have the name of an image",
+            "They are skipped.",
             "Nothing, or move them elsewhere.",
             tuple(one.photo.name for one in foreign),
         )
 
 
-def blank(evidence: Evidence) -> Iterator[Issue]:
+def blank(evidence: InspectionEvidence) -> Iterator[Issue]:
     found = evidence.duplicates.blank
     if found:
         yield Issue(
             graded(len(found), len(evidence.photos)),
             "photos.blank",
-            f"{photos_of(len(found))} {'is' if len(found) == 1 else 'are'} of one colour all over",
-            "They show nothing that could be learnt; often a failed download or a placeholder.",
+            f"{photos_of(len(found))} {'is' if len(found) == 1 else 'are'} of a single colour",
+            "There is nothing to learn from them; often they are failed downloads or placeholders.",
             "Look at them, then delete them.",
             tuple(photo.name for photo in found),
         )
 
 
-def shapes(evidence: Evidence) -> Iterator[Issue]:
+def shapes(evidence: InspectionEvidence) -> Iterator[Issue]:
     summary, total = evidence.summary, len(evidence.photos)
     if summary.wide / total > _WIDE_SHARE:
         yield Issue(
             NOTE,
             "sizes.wide",
-            f"{summary.wide / total:.0%} of the photos are more than twice as long as wide, or the other way round",
-            "Stretched to a square, which is the default, what they show is squeezed.",
+            f"{summary.wide / total:.0%} of the photos have an aspect ratio over 2:1",
+            "Stretching to a square, the default, distorts them.",
             "Train once with --resize pad as well, and compare the validation accuracy.",
         )
     tiny = [photo.name for photo in evidence.photos if min(photo.measured.width, photo.measured.height) < _TINY]
@@ -277,13 +279,13 @@ def shapes(evidence: Evidence) -> Iterator[Issue]:
             graded(len(tiny), total) if len(tiny) < total else NOTE,
             "sizes.tiny",
             f"{photos_of(len(tiny))} {have(len(tiny))} a side under {_TINY} pixels",
-            "Thumbnails and icons by mistake show too little to learn from.",
-            "Replace them by the originals, unless the photos in service are as small.",
+            "Thumbnails and icons added by mistake show too little to learn from.",
+            "Replace them with the originals, unless photos in production are as small.",
             tuple(tiny),
         )
 
 
-def shortcuts(evidence: Evidence) -> Iterator[Issue]:
+def shortcuts(evidence: InspectionEvidence) -> Iterator[Issue]:
     """A file format that gives a class away (Geirhos et al., "Shortcut Learning in Deep Neural Networks", 2020)."""
     if len(evidence.summary.formats) < 2:
         return
@@ -303,13 +305,13 @@ def shortcuts(evidence: Evidence) -> Iterator[Issue]:
                     "shortcut.format",
                     f"{inside / count:.0%} of {label!r} are {format_name}, and {(everywhere - inside) / others:.0%} of"
                     " all others",
-                    "The class came from another source; the model may learn the traces of its encoder or camera"
-                    " and fail on photos from elsewhere.",
-                    "Mix sources within each class; at the least test with photos of another source.",
+                    "The class seems to come from another source; the model may learn encoder or camera artifacts and "
+                    "fail on other photos.",
+                    "Mix sources within each class; at least test with photos from another source.",
                 )
 
 
-def suffixes(evidence: Evidence) -> Iterator[Issue]:
+def suffixes(evidence: InspectionEvidence) -> Iterator[Issue]:
     wrong = [
         photo.name
         for photo in evidence.photos
@@ -319,8 +321,8 @@ def suffixes(evidence: Evidence) -> Iterator[Issue]:
         yield Issue(
             NOTE,
             "files.suffix",
-            f"{files_of(len(wrong))} {have(len(wrong))} a suffix that does not fit the content",
-            "No harm here: contents decide, in training as in the function. Other programs may stumble.",
+            f"{files_of(len(wrong))} {have(len(wrong))} an extension that does not match the content",
+            "Harmless here: training and the function go by the content. Other programs may fail on them.",
             "Nothing, or rename them.",
             tuple(wrong),
         )
@@ -330,7 +332,7 @@ def _is_foreign(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() not in _PICTURE_SUFFIXES
 
 
-RULES: tuple[Callable[[Evidence], Iterable[Issue]], ...] = (
+RULES: tuple[Callable[[InspectionEvidence], Iterable[Issue]], ...] = (
     classes,
     leaks,
     conflicts,
@@ -345,7 +347,7 @@ RULES: tuple[Callable[[Evidence], Iterable[Issue]], ...] = (
 )
 
 
-def find(evidence: Evidence) -> tuple[Issue, ...]:
+def find(evidence: InspectionEvidence) -> tuple[Issue, ...]:
     """Apply every rule; findings of one severity come in the order of :data:`RULES`."""
     found = [finding for rule in RULES for finding in rule(evidence)]
     order = list(IssueSeverity)

@@ -76,7 +76,7 @@ def normalised(signatures: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def is_blank(one: bytes) -> bool:
-    """Whether a signature is of one colour all over: such a picture shows nothing, and its hash is noise."""
+    """Whether a signature is of a single colour: such a picture shows nothing, and its hash is noise."""
     channels = np.frombuffer(one, dtype=np.uint8).reshape(-1, 3)
     return bool(channels.std(axis=0).max() < _BLANK)
 

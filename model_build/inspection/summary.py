@@ -149,18 +149,18 @@ def recommend_input_size(short_sides: Sequence[int]) -> InputSize:
     quarter = float(np.percentile(short_sides, 25))
     pixels = max((size for size in _INPUT_SIZES if size <= quarter), default=_INPUT_SIZES[0])
     reason = (
-        f"three quarters of the photos have a short side of at least {quarter:,.0f} pixels; {pixels} is the largest"
-        " usual input that they fill without being enlarged, which would add work but no detail"
+        f"three quarters of the photos have a short side of at least {quarter:,.0f} pixels; {pixels} is the largest "
+        "common input that does not upscale them, which would add work but no detail"
     )
     if quarter < _INPUT_SIZES[0]:
-        reason = f"a quarter of the photos have a short side under {_INPUT_SIZES[0]} pixels, the smallest usual input"
+        reason = f"a quarter of the photos have a short side under {_INPUT_SIZES[0]} pixels, the smallest common input"
     elif pixels == _INPUT_SIZES[-1]:
         reason = (
             f"three quarters of the photos have a short side of at least {quarter:,.0f} pixels and fill 224, the size"
             " most ImageNet weights were trained for; work grows with the square of the side"
         )
     if quarter >= _LARGE_DETAIL:
-        reason += ". They hold more: where small details decide, try 299, at 1.8 times the work"
+        reason += ". They have more detail: where small details matter, try 299, at 1.8 times the work"
     if pixels < 96:
-        reason += ". With ImageNet weights take 96 or more all the same: their filters expect larger shapes"
+        reason += ". With ImageNet weights use 96 or more anyway: their filters expect larger shapes"
     return InputSize(pixels, reason)

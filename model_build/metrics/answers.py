@@ -28,8 +28,8 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class ClassMeasured:
-    """One class of :class:`Measured`; a ratio with nothing to divide by is None."""
+class ClassMetrics:
+    """One class of :class:`SplitMetrics`; a ratio with nothing to divide by is None."""
 
     precision: float | None
     recall: float | None
@@ -38,7 +38,7 @@ class ClassMeasured:
 
 
 @dataclass(frozen=True)
-class Measured:
+class SplitMetrics:
     """What a manifest says of the answers to the photos of one split.
 
     No confusion matrix, which grows with the square of the labels. Calibration errors and losses are before and after
@@ -54,7 +54,7 @@ class Measured:
     ece: float | None = None
     nll_before: float | None = None
     nll: float | None = None
-    classes: dict[str, ClassMeasured] = field(default_factory=dict)
+    classes: dict[str, ClassMetrics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Quality:
     after: Calibration
     worst: tuple[Mistake, ...]
 
-    def measured(self) -> Measured:
+    def measured(self) -> SplitMetrics:
         scores = self.scores
-        return Measured(
+        return SplitMetrics(
             accuracy=round(scores.accuracy, 6),
             interval_95=(round(scores.interval[0], 6), round(scores.interval[1], 6)),
             images=scores.images,
@@ -80,9 +80,7 @@ class Quality:
             ece=round(self.after.error, 6),
             nll_before=round(self.before.nll, 6),
             nll=round(self.after.nll, 6),
-            classes={
-                one.label: ClassMeasured(one.precision, one.recall, one.f1, one.support) for one in scores.classes
-            },
+            classes={one.label: ClassMetrics(one.precision, one.recall, one.f1, one.support) for one in scores.classes},
         )
 
     def to_document(self) -> dict[str, Any]:

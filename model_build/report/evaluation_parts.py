@@ -50,7 +50,7 @@ def evaluation_parts(manifest: Manifest, evidence: RunEvidence) -> list[Html]:
     parts = [
         element(
             "p",
-            f"{scores.images} test photos, decoded and classified as the function does it; the true accuracy on such"
+            f"{scores.images} test photos, decoded and classified by the function's own code; the true accuracy on such"
             f" photos is between {scores.interval[0]:.1%} and {scores.interval[1]:.1%} with 95 % confidence (Wilson)."
             + "".join(f" Among the best {k}: {share:.1%}." for k, share in quality.top_k.items()),
         ),
@@ -64,7 +64,7 @@ def evaluation_parts(manifest: Manifest, evidence: RunEvidence) -> list[Html]:
     parts.append(_confusions(scores))
     parts += [element("h3", "Confidence"), *_calibration(manifest, quality)]
     if quality.worst:
-        told = "The wrong answers that were surest of themselves. A label may be wrong here instead of the model."
+        told = "The mistakes with the highest confidence. Sometimes it is the label that is wrong."
         parts += [element("h3", "Worst mistakes"), element("p", told), evidence.mistakes]
     else:
         parts.append(element("p", "There are no mistakes to show: every test photo is classified correctly."))
@@ -101,11 +101,13 @@ def tournament_parts(measured: Evidence) -> list[Html]:
         )
     head = ("format", "validation", "agrees", "moved", "test", "median, ms", "p90, ms", "KB", "why")
     told = (
-        f"The cheapest format wins that loses at most {measured.tolerance * 100:g} points of float32's validation"
+        f"The choice is the cheapest format that loses at most {measured.tolerance * 100:g} points of float32's "
+        "validation"
         f" accuracy, agrees with float32 on at least {LEAST_AGREEMENT:.0%} of the validation photos and moves their"
         f" probabilities by at most {MOST_MOVED:g} (mean total variation distance; both need no labels and are steadier"
         " than accuracy on few photos). Cost is latency in the interpreter that serves; within"
-        f" {SAME_LATENCY - 1:.0%} of the fastest, size. The test photos are measured for the reader and decide nothing."
+        f" {SAME_LATENCY - 1:.0%} of the fastest, size. The test figures are for information and do not affect the "
+        "choice."
     )
     return [element("h2", "Formats measured"), table(head, rows, words=(0, 8)), element("p", told, "small")]
 
@@ -130,7 +132,7 @@ def _confusions(scores: Scores) -> Html:
     if not pairs:
         return Html("")
     rows = [(truth, said, f"{count} of {total}") for count, truth, said, total in pairs[:_CONFUSIONS]]
-    return table(("is", "taken for", "photos"), rows, words=(0, 1))
+    return table(("actual", "predicted", "photos"), rows, words=(0, 1))
 
 
 def _calibration(manifest: Manifest, quality: Quality) -> list[Html]:
@@ -138,9 +140,9 @@ def _calibration(manifest: Manifest, quality: Quality) -> list[Html]:
     told = (
         f"Expected calibration error {before.error:.3f} before and {after.error:.3f} after temperature scaling"
         f" (temperature {quality.temperature:.3g}, fitted on the validation photos by the likelihood of their"
-        " labels; 15 bins of equal width; Guo et al., 2017). Blue is the share that was right, by confidence; on the"
-        " dotted line they are equal; red is what was claimed and not kept, violet what came true beyond the"
-        " claim. A pale bar rests on few photos."
+        " labels; 15 bins of equal width; Guo et al., 2017). Blue is accuracy by confidence; a perfectly calibrated "
+        "model lies on the dotted line. Red is overconfidence, violet underconfidence. Pale bars are based on few "
+        "photos."
     )
     pair = join(
         [

@@ -13,7 +13,7 @@ from classifier.bundle import Manifest
 from model_build.evaluation.gate import Check, Evidence, Verdict, by_recall
 from model_build.html import quality_charts
 from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles
-from model_build.metrics.answers import Measured
+from model_build.metrics.answers import SplitMetrics
 from model_build.report.evaluation_parts import MISTAKES_STYLE, RunEvidence, evaluation_parts, tournament_parts
 from model_build.report.training_parts import data_parts, training_parts
 
@@ -64,7 +64,7 @@ def render_report(manifest: Manifest, evidence: RunEvidence | None = None) -> st
     return page(f"{manifest.name} {manifest.version}", parts, style=_STYLE)
 
 
-def _verdict(verdict: Verdict, test: Measured | None) -> Html:
+def _verdict(verdict: Verdict, test: SplitMetrics | None) -> Html:
     if test is None:
         return _box(
             "fix",
@@ -76,7 +76,8 @@ def _verdict(verdict: Verdict, test: Measured | None) -> Html:
     told = (
         f"{test.correct} of {test.images} test photos, which took no part in training, are classified correctly"
         f" ({test.accuracy:.1%}; the true accuracy is between {low:.1%} and {high:.1%} with 95 % confidence),"
-        " measured with this bundle's model file, in the interpreter and through the image decoding that serve."
+        " measured with this bundle's model file, with the interpreter and the image decoding that are used in "
+        "production."
     )
     if verdict.failed:
         reasons = "; ".join(f"{_TITLES.get(check.name, check.name)}: {check.detail}" for check in verdict.failed)
@@ -88,7 +89,7 @@ def _box(kind: str, head: str, body: str) -> Html:
     return element("div", join([element("p", element("strong", head)), element("p", body)]), f"verdict {kind}")
 
 
-def _figures(manifest: Manifest, measured: Evidence, test: Measured) -> Html:
+def _figures(manifest: Manifest, measured: Evidence, test: SplitMetrics) -> Html:
     latency, review = measured.latency_ms, measured.review
     low, high = test.interval_95
     rows: list[tuple[object, object]] = [
@@ -106,7 +107,7 @@ def _figures(manifest: Manifest, measured: Evidence, test: Measured) -> Html:
     return tiles(rows)
 
 
-def _warnings(measured: Evidence, test: Measured, evidence: RunEvidence | None) -> list[Html]:
+def _warnings(measured: Evidence, test: SplitMetrics, evidence: RunEvidence | None) -> list[Html]:
     """What does not stop a deployment but belongs into the decision."""
     low, high = test.interval_95
     lines = []
@@ -139,10 +140,10 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
         ("What it does", f"Says which of {len(labels)} classes a photo shows: {shown}."),
         (
             "Intended for",
-            "Photos like those it was tested on, one subject each. It always answers with one of its classes: a photo"
-            " of anything else gets one too, and a low confidence is the only sign of it.",
+            "Photos like those it was tested on, one subject each. It always answers with one of its classes, also for "
+            "a photo of something else; a low confidence is then the only sign.",
         ),
-        ("Not for", "Decisions about people, or any where a wrong answer cannot be corrected afterwards."),
+        ("Not for", "Decisions about people, or any decision in which a wrong answer cannot be corrected afterwards."),
     ]
     if trained:
         counts = ", ".join(f"{count:,} {name}" for name, count in splits.items())
@@ -160,7 +161,7 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
     return facts(rows)
 
 
-def _confidence(manifest: Manifest, test: Measured | None) -> str:
+def _confidence(manifest: Manifest, test: SplitMetrics | None) -> str:
     if test is None or test.ece is None:
         return "Not calibrated: use it to rank predictions, not as a probability."
     return (
@@ -183,7 +184,7 @@ def _model_facts(manifest: Manifest) -> list[tuple[object, object]]:
         ("value scaling", scaled),
         ("output", f"{out.kind}, {out.dtype}, temperature {out.temperature:g}"),
         ("review threshold", f"{manifest.review_threshold:g}"),
-        ("proven with", proven),
+        ("verified with", proven),
     ]
 
 

@@ -15,7 +15,7 @@ from model_build.training.run import HISTORY_NAME, SPLIT_NAME, TUNING_NAME, Run
 
 _MOST_CLASSES = 60
 _UNREADABLE = 10
-_ACCURACY_CAPTION = "Accuracy by epoch; on the training photos with their augmentation, as the epoch went by."
+_ACCURACY_CAPTION = "Accuracy by epoch. Training accuracy is measured during the epoch, with augmentation."
 _SEVERITY = {"stop": "stop", "fix": "fix", "note": "note"}
 
 
@@ -43,9 +43,9 @@ def data_parts(run: Run) -> list[Html]:
         element("h2", "Data"),
         element(
             "p",
-            f"{sum(record.images.values()):,} photos in {len(record.labels)} classes: {counts}. The test photos took no"
-            " part in training or in any choice; the validation photos chose the epoch, the format, the temperature and"
-            " the review threshold.",
+            f"{sum(record.images.values()):,} photos in {len(record.labels)} classes: {counts}. The test photos were "
+            "not used for training or for any choice; epoch, format, temperature and review threshold were chosen on "
+            "the validation photos.",
         ),
     ]
     document = _read(run.folder / SPLIT_NAME)
@@ -59,7 +59,7 @@ def data_parts(run: Run) -> list[Html]:
     if record.unreadable:
         rows = [(one["name"], one["code"], one["reason"]) for one in record.unreadable[:_UNREADABLE]]
         more = len(record.unreadable) - len(rows)
-        told = f"Left out, because the function would reject them: {len(record.unreadable)} files"
+        told = f"Skipped, because the function would reject them: {len(record.unreadable)} files"
         parts += [element("p", told + (f", of which {more} are not shown:" if more else ":"))]
         parts.append(table(("file", "code", "why"), rows, words=(0, 1, 2)))
     return [*parts, *_inspection(run)]
@@ -144,7 +144,7 @@ def _tuning(document: dict[str, Any]) -> list[Html]:
     if importance:
         ordered = sorted(importance.items(), key=lambda item: -float(item[1]))
         bars = charts.stacked_bars([(name, [round(float(share), 3)]) for name, share in ordered], [""], "Importance")
-        parts.append(figure(bars, "How much of the difference between trials each setting explains."))
+        parts.append(figure(bars, "Share of the variance in accuracy that each setting explains."))
     return parts
 
 

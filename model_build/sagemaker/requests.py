@@ -232,7 +232,7 @@ def _problems(value: Any, shape: Shape, path: str) -> Iterator[str]:
         pattern = shape.metadata.get("pattern")
         if shape.enum and value not in shape.enum:
             some = ", ".join(shape.enum[:3])
-            yield f"{path} is {value!r}, which is none of those botocore knows ({some}, ...)"
+            yield f"{path} is {value!r}, which is not a value that botocore knows ({some}, ...)"
         elif pattern and not re.fullmatch(pattern, value, re.DOTALL):
             yield f"{path} is {value!r}, which does not match {pattern}"
         yield from _too_long(len(value), shape, path)

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 import classifier
 import model_build
+from classifier.aws import error_code
 from classifier.errors import UserError
 from model_build.data.remote import s3_client
 from model_build.sagemaker.container import PROGRAM
@@ -43,7 +44,6 @@ _REQUIREMENTS = ("ai-edge-litert", "pillow")
 TRAIN = "CreateTrainingJob"
 TUNE = "CreateHyperParameterTuningJob"
 _METHODS = {TRAIN: "create_training_job", TUNE: "create_hyper_parameter_tuning_job"}
-_ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
 @dataclass(frozen=True)
@@ -190,13 +190,13 @@ def submit(
     try:
         s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _ABSENT:
+        if error_code(error) != "404":  # a HEAD has no body to name another code in
             raise
         _upload(s3, bucket, key, source.data)
     try:
         response: dict[str, str] = getattr(sagemaker, _METHODS[operation])(**request)
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceInUse":
+        if error_code(error) == "ResourceInUse":
             raise UserError(f"a SageMaker job named {plan.name!r} is already there; give another name") from None
         raise
     return next(value for name, value in response.items() if name.endswith("Arn"))
@@ -206,6 +206,6 @@ def _upload(s3: S3Client, bucket: str, key: str, data: bytes) -> None:
     try:
         s3.put_object(Bucket=bucket, Key=key, Body=data)
     except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchBucket":
+        if error_code(error) == "NoSuchBucket":
             raise UserError(f"the bucket {bucket} does not exist; create it, or give another --output") from None
         raise

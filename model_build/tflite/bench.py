@@ -66,11 +66,11 @@ class Bench:
         try:
             done = subprocess.run(command, env=_environment(), capture_output=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
-            raise ServingFailed(f"has not ended after {timeout:.0f} s over {photos} photos") from None
+            raise ServingFailed(f"did not finish {photos} photos within {timeout:.0f} s") from None
         except OSError as error:
             raise UserError(f"{self._python} cannot be started: {error.strerror}") from None
         if done.returncode < 0:
-            raise ServingFailed(f"ends the interpreter's process ({signal.Signals(-done.returncode).name})")
+            raise ServingFailed(f"crashes the interpreter ({signal.Signals(-done.returncode).name})")
         if done.returncode or not answer_file.is_file():
             lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
             raise UserError(f"{self._python} cannot measure models: {lines[-1][:200]}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from classifier.errors import UserError
-from model_build.native import load_tensorflow
+from model_build.native import load_tensorflow, one_line
 
 Build = Callable[[Any, Any, float, str | None], Any]
 """(keras, image, alpha, weights: "imagenet" or None) -> the feature map of ``image``, (batch, rows, columns, channels).
@@ -91,7 +91,7 @@ def _efficientnet(keras: Any, image: Any) -> Any:
     return keras.layers.Rescaling(scale, offset=offset, name="scaling")(image)
 
 
-def _application(name: str, prepare: Callable[[Any, Any], Any], *, has_alpha: bool = False, **options: Any) -> Build:
+def _application(name: str, prepare: Callable[[Any, Any], Any], *, has_alpha: bool) -> Build:
     """A network of keras.applications without its top, behind its scaling."""
 
     def build(keras: Any, image: Any, alpha: float, weights: str | None) -> Any:
@@ -99,63 +99,46 @@ def _application(name: str, prepare: Callable[[Any, Any], Any], *, has_alpha: bo
         width = {"alpha": alpha} if has_alpha else {}
         constructor = getattr(keras.applications, name)
         network = constructor(
-            include_top=False, weights=None, input_tensor=prepare(keras, image), input_shape=shape, **width, **options
+            include_top=False, weights=None, input_tensor=prepare(keras, image), input_shape=shape, **width
         )
         if weights is not None:
             # Made apart: with weights some constructors build another graph, and our own must not depend on that.
-            source = constructor(include_top=False, weights=weights, input_shape=shape, **width, **options)
+            source = constructor(include_top=False, weights=weights, input_shape=shape, **width)
             assign_weights(network, source.get_weights())
         return network.output
 
     return build
 
 
+def _pretrained(
+    name: str,
+    application: str,
+    prepare: Callable[[Any, Any], Any],
+    freeze_points: Sequence[str],
+    size: int = 224,
+    minimum_size: int = 32,
+    *,
+    has_alpha: bool = False,
+) -> Backbone:
+    """A network of keras.applications; ``freeze_points`` are those for a quarter, half and most of it."""
+    points = dict(zip(("quarter", "half", "most"), freeze_points, strict=True))
+    build = _application(application, prepare, has_alpha=has_alpha)
+    return Backbone(name, size, build, points, minimum_size, pretrained=True, has_alpha=has_alpha)
+
+
 _ALL = (
     Backbone("small_cnn", 32, _small_cnn, {"quarter": "block_5", "half": "block_4", "most": "block_2"}, 8, False),
-    Backbone(
-        "mobilenet_v2",
-        224,
-        _application("MobileNetV2", _minus_one_to_one, has_alpha=True),
-        {"quarter": "block_13", "half": "block_6", "most": "block_3"},
-        has_alpha=True,
+    _pretrained("mobilenet_v2", "MobileNetV2", _minus_one_to_one, ("block_13", "block_6", "block_3"), has_alpha=True),
+    _pretrained(
+        "mobilenet_v3_small", "MobileNetV3Small", _as_is, ("expanded_conv_8", "expanded_conv_3", "expanded_conv_1")
     ),
-    Backbone(
-        "mobilenet_v3_small",
-        224,
-        _application("MobileNetV3Small", _as_is),
-        {"quarter": "expanded_conv_8", "half": "expanded_conv_3", "most": "expanded_conv_1"},
+    _pretrained(
+        "mobilenet_v3_large", "MobileNetV3Large", _as_is, ("expanded_conv_12", "expanded_conv_6", "expanded_conv_3")
     ),
-    Backbone(
-        "mobilenet_v3_large",
-        224,
-        _application("MobileNetV3Large", _as_is),
-        {"quarter": "expanded_conv_12", "half": "expanded_conv_6", "most": "expanded_conv_3"},
-    ),
-    Backbone(
-        "efficientnet_b0",
-        224,
-        _application("EfficientNetB0", _efficientnet),
-        {"quarter": "block6a", "half": "block4a", "most": "block2a"},
-    ),
-    Backbone(
-        "efficientnet_v2_b0",
-        224,
-        _application("EfficientNetV2B0", _as_is),
-        {"quarter": "block6a", "half": "block4a", "most": "block2a"},
-    ),
-    Backbone(
-        "resnet50",
-        224,
-        _application("ResNet50", _caffe),
-        {"quarter": "conv5_block1", "half": "conv4_block1", "most": "conv3_block1"},
-    ),
-    Backbone(
-        "xception",
-        299,
-        _application("Xception", _minus_one_to_one),
-        {"quarter": "block13", "half": "block8", "most": "block3"},
-        minimum_size=71,
-    ),
+    _pretrained("efficientnet_b0", "EfficientNetB0", _efficientnet, ("block6a", "block4a", "block2a")),
+    _pretrained("efficientnet_v2_b0", "EfficientNetV2B0", _as_is, ("block6a", "block4a", "block2a")),
+    _pretrained("resnet50", "ResNet50", _caffe, ("conv5_block1", "conv4_block1", "conv3_block1")),
+    _pretrained("xception", "Xception", _minus_one_to_one, ("block13", "block8", "block3"), 299, 71),
 )
 
 BACKBONES = {backbone.name: backbone for backbone in _ALL}
@@ -166,7 +149,7 @@ def find_backbone(name: str) -> Backbone:
     try:
         return BACKBONES[name]
     except KeyError:
-        raise UserError(f"unknown backbone {name!r}; there is {', '.join(BACKBONES)}") from None
+        raise UserError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}") from None
 
 
 def build_backbone(backbone: Backbone, *, size: int, alpha: float = 1.0, imagenet: bool = False) -> Any:
@@ -177,7 +160,8 @@ def build_backbone(backbone: Backbone, *, size: int, alpha: float = 1.0, imagene
     """
     if size < backbone.minimum_size:
         raise UserError(
-            f"{backbone.name} takes no images of {size} pixels; the smallest image size is {backbone.minimum_size}"
+            f"{backbone.name} does not accept images of {size} pixels; the smallest image size is "
+            f"{backbone.minimum_size}"
         )
     _, keras = load_tensorflow()
     image = keras.Input((size, size, 3), name="image")
@@ -187,10 +171,9 @@ def build_backbone(backbone: Backbone, *, size: int, alpha: float = 1.0, imagene
     except Exception as error:
         if not imagenet:
             raise
-        reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"the ImageNet weights of {backbone.name} cannot be downloaded ({reason}); fetch them elsewhere and give"
-            " --weights FILE, or train from nothing with --no-pretrained"
+            f"the ImageNet weights of {backbone.name} cannot be downloaded ({one_line(error)}); fetch them elsewhere"
+            " and give --weights FILE, or train from scratch with --no-pretrained"
         ) from None
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     return keras.Model(image, x, name=backbone.name)

@@ -140,8 +140,8 @@ class PartialRun:
         ]
         if changed:
             raise UserError(
-                f"{self.folder} holds an unfinished training that was begun otherwise ({'; '.join(changed[:3])});"
-                " use the same settings to resume it, or remove that folder to start over"
+                f"{self.folder} contains an unfinished training that was started with other settings "
+                f"({'; '.join(changed[:3])}); use the same ones to resume it, or remove that folder to start over"
             )
         return TrainingState.read(self._state)
 
@@ -177,7 +177,7 @@ def partial_run(out: Path) -> Iterator[PartialRun]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"another process is training {out} at this moment; give another name") from None
+            raise UserError(f"another process is already training {out}; give another name") from None
         try:
             partial.scratch.mkdir(exist_ok=True)
             yield partial

@@ -179,7 +179,7 @@ class TrainingConfig:
             if given is None:
                 continue
             if name not in known:
-                raise UserError(f"{source}: unknown setting {name!r}; there are {', '.join(known)}")
+                raise UserError(f"{source}: unknown setting {name!r}; the settings are {', '.join(known)}")
             wanted = known[name]
             # Whole numbers are written without a point; bool is an int in Python and must not pass for one.
             value = float(given) if wanted is float and type(given) is int else given
@@ -265,8 +265,8 @@ def without_removed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
     for name in _REMOVED & document.keys():
         if document[name]:
             raise UserError(
-                f"{source}: {name} is {document[name]!r}, and this release no longer has that setting: it improved no"
-                " result. Remove it"
+                f"{source}: {name} is {document[name]!r}, and this release no longer has that setting, because it did "
+                "not improve results. Remove it"
             )
     return {name: value for name, value in document.items() if name not in _REMOVED}
 
@@ -284,5 +284,5 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: bad JSON, bad TOML, not UTF-8
         raise UserError(f"the configuration {path} cannot be read: {error}") from None
     if not isinstance(document, dict):
-        raise UserError(f"the configuration {path} holds no settings by name")
+        raise UserError(f"the configuration {path} is not a table of settings")
     return without_removed(document, str(path))

@@ -183,7 +183,7 @@ class Watcher:
         """Tuning: ``ended`` of the wanted trials have a result."""
 
     def waiting(self, running: int) -> None:
-        """Tuning: nothing is left to start; other processes run the last trials."""
+        """Tuning: nothing is left to start; other processes are running the last trials."""
 
     def trial_started(self, number: int, params: Mapping[str, object]) -> None:
         """Tuning: a trial starts with these settings."""

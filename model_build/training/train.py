@@ -71,7 +71,7 @@ def train(
 
     Raises:
         UserError: ``out`` is taken, ``data`` cannot be trained on, the backbone or its weights do not exist, the
-            unfinished training of ``out`` was begun with other settings, or the disk is full.
+            unfinished training of ``out`` was started with other settings, or the disk is full.
     """
     if weights:
         require_weights(weights, config.backbone)
@@ -83,9 +83,7 @@ def train(
             scores = _train(config, data, out, partial, weights, watcher, observers, diagnose, now)
             partial.finish(out.absolute())
     except OSError as error:
-        raise UserError(
-            f"{out} cannot be written: {error.strerror or error}; nothing of it is left half-done"
-        ) from None
+        raise UserError(f"{out} cannot be written: {error.strerror or error}; nothing was left behind") from None
     return Run.open(out), scores
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from classifier.errors import UserError
+from model_build.native import one_line
 from model_build.training.backbones import ALPHAS, BACKBONES, Backbone, build_backbone, find_backbone
 from model_build.training.config import TrainingConfig, read_settings
 
@@ -28,7 +29,7 @@ def load_weights(model: Any, path: Path, what: str) -> None:
         model.load_weights(path)
     # h5py and Keras raise most of the built-in exceptions on a damaged or foreign file.
     except Exception as error:  # noqa: BLE001
-        raise UserError(f"{path} does not hold weights for the backbone {what}: {_one_line(error)}") from None
+        raise UserError(f"{path} does not hold weights for the backbone {what}: {one_line(error)}") from None
 
 
 def require_weights(path: Path, what: str) -> None:
@@ -74,7 +75,7 @@ def resolve_network(name: str | None, alpha: float, weights: Path | None) -> tup
         return find_backbone(name), alpha or found
     backbone = find_backbone(name)
     if alpha and not backbone.has_alpha:
-        raise UserError(f"{name} has no alpha; it comes in one width")
+        raise UserError(f"{name} has a single width; leave out --alpha")
     if alpha or not weights or not backbone.has_alpha:
         return backbone, alpha or 1.0
     owner = identify(weights, (name,))
@@ -120,9 +121,5 @@ def _kernel_shapes_of_file(path: Path, what: str) -> list[tuple[int, ...]]:
         with h5py.File(path) as file:
             file.visititems(note)
     except (OSError, RuntimeError, KeyError) as error:
-        raise UserError(f"{path} does not hold weights for the backbone {what}: {_one_line(error)}") from None
+        raise UserError(f"{path} does not hold weights for the backbone {what}: {one_line(error)}") from None
     return sorted(shapes)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
 from model_build.choices import EXTRAS
+from model_build.native import one_line
 
 if TYPE_CHECKING:
     import optuna
@@ -201,8 +202,7 @@ def _storage(url: str) -> Any:
             return storage
     # ImportError: the driver of another database; RuntimeError: a database of another version of Optuna.
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the study's database {_hidden(url)} cannot be opened: {reason}") from None
+        raise UserError(f"the study's database {_hidden(url)} cannot be opened: {one_line(error)}") from None
 
 
 def _serialize(engine: Any) -> None:

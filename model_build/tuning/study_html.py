@@ -43,47 +43,46 @@ def section(findings: StudySummary) -> list[Html]:
     """The parts of the page below its title."""
     best = findings.best
     if best is None:
-        return [element("p", "No trial has run to its end yet."), _trials(findings)]
+        return [element("p", "No trial has completed yet."), _trials(findings)]
     parts = [
         tiles(
             (
                 (f"{best.accuracy or 0.0:.1%}", "best validation accuracy"),
-                (best.number, "number of that trial"),
-                (findings.count("complete"), "trials that ran to their end"),
+                (best.number, "best trial"),
+                (findings.count("complete"), "completed trials"),
                 (findings.count("pruned"), "stopped early"),
                 (findings.count("failed"), "failed"),
             )
         ),
         element("h2", "The best settings"),
         table(("setting", "value"), [(name, drawn(value)) for name, value in best.params.items()]),
-        element("h2", "How far it came"),
+        element("h2", "Progress"),
         figure(
             history(findings),
-            "Accuracy on the validation photos, trial by trial. The test photos take no part in tuning. The highest of"
-            " many trials flatters a little: judge the model by its test photos.",
+            "Accuracy on the validation photos, trial by trial. The test photos take no part in tuning. The best of "
+            "many trials is slightly optimistic: judge the model on its test photos.",
         ),
     ]
     if findings.importance:
         complete = findings.count("complete")
-        rough = f" With {complete} trials this is a rough hint." if complete < _ROUGH_BELOW else ""
+        rough = f" With {complete} trials this is only a rough estimate." if complete < _ROUGH_BELOW else ""
         rows = [(name, (round(100 * share, 1),)) for name, share in findings.importance.items()]
         parts += [
             element("h2", "Which settings matter"),
             figure(
-                charts.stacked_bars(rows, ("",), "Share of the differences that each setting explains, in percent."),
-                "Percent of the differences in accuracy that each setting explains by itself (functional ANOVA)."
-                + rough,
+                charts.stacked_bars(rows, ("",), "Percent of the variance in accuracy by setting."),
+                "Percent of the variance in accuracy that each setting explains by itself (functional ANOVA)." + rough,
             ),
         ]
     else:
         parts.append(element("p", "Too few complete trials to say which settings matter.", "muted"))
     if findings.count("complete") > 1:
         parts += [
-            element("h2", "Which settings went with which accuracy"),
+            element("h2", "Settings and accuracy"),
             figure(
                 parallel_coordinates(findings),
-                "A line for each trial that ran to its end: thick the best one, blue the best quarter. Where the blue"
-                " lines meet, the setting matters and that value is good.",
+                "One line per completed trial: the best one is thick, the best quarter blue. Where the blue lines "
+                "converge, the setting matters and that value works well.",
             ),
         ]
     return [*parts, element("h2", "All trials"), _trials(findings)]
@@ -262,7 +261,7 @@ def _axis_word(value: Value) -> str:
 
 def _legend(left: int) -> str:
     parts, across = [], left
-    for kind, words in (("dot", "ran to its end"), ("given-up", "stopped early, at its best"), ("leader", "best")):
+    for kind, words in (("dot", "completed"), ("given-up", "stopped early, at its best"), ("leader", "best")):
         parts.append(f'<circle class="{kind}" cx="{across + 6}" cy="12" r="4.5"/>')
         parts.append(f'<text x="{across + 16}" y="17">{words}</text>')
         across += 44 + 7 * len(words)

@@ -106,7 +106,7 @@ class Objective:
         if len(earlier) >= self._tuning.trials:
             trial.set_user_attr("surplus", True)
             self.lost = True
-            raise RuntimeError("other processes run the last trials")
+            raise RuntimeError("other processes are running the last trials")
 
 
 class _TrialWatcher(Watcher):

@@ -91,7 +91,7 @@ def tune(
     Where other processes are at work on the last ones, wait for them, and run again what they leave if they are killed.
 
     Raises:
-        UserError: the study was begun with other settings, a trial cannot be trained for a reason that all share, or
+        UserError: the study was started with other settings, a trial cannot be trained for a reason that all share, or
             several in a row failed.
     """
     wait = wait or threading.Event().wait
@@ -175,8 +175,8 @@ def _begin(study: optuna.Study, tuning: Tuning) -> int:
         elif begun != values:
             names = sorted(name for name in begun.keys() | values.keys() if begun.get(name) != values.get(name))
             raise UserError(
-                f"the study {tuning.place.name!r} was begun with other {_WORDS[part]} ({', '.join(names)}); its trials"
-                " would not compare: give the same again, or another --study name"
+                f"the study {tuning.place.name!r} was started with other {_WORDS[part]} ({', '.join(names)}); its "
+                "trials would not be comparable: give the same ones again, or another --study name"
             )
     order = int(attributes.get("processes", 0))
     study.set_user_attr("processes", order + 1)

@@ -16,12 +16,12 @@ from bucketlens.cli.main import app
 from bucketlens.local.stack import LocalStack
 from classifier.errors import UserError
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelFacts, Rejection
+from classifier.records import ImageFacts, ModelIdentity, Rejection
 from classifier.records import Result as Classified
 from tests.conftest import ROOT
 from tests.support.images import png
 
-MODEL = ModelFacts("m", "20261120T101500Z-5d313724", "0" * 64)
+MODEL = ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64)
 
 
 @pytest.fixture(scope="module")

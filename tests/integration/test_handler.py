@@ -221,7 +221,7 @@ def test_skipped_and_unknown_direct_events(aws: Aws, start: Callable[..., Handle
         "status": "skipped",
         "reason": "outside_input_prefix",
     }
-    with pytest.raises(UserError, match="the event is none of"):
+    with pytest.raises(UserError, match="the event is not one of"):
         handler({"hello": "world"}, Context())
 
 
@@ -230,7 +230,7 @@ def test_a_model_that_is_not_there_yet_is_found_by_a_later_event(
 ) -> None:
     aws.put("incoming/a.png", png("red"))
     handler = start()
-    (warning,) = logged(caplog, "not ready at cold start; tried again with the first event")
+    (warning,) = logged(caplog, "not ready at cold start; will retry with the first event")
     assert warning.code == "model.unavailable"
     with pytest.raises(ModelUnavailable, match="bucketlens model publish"):
         handler(sqs(notification("incoming/a.png")), Context())

@@ -19,14 +19,14 @@ from bucketlens.local.stack import LocalStack
 from bucketlens.stack import Stack
 from classifier.errors import UserError
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelFacts, Rejection, timestamp
+from classifier.records import ImageFacts, ModelIdentity, Rejection, timestamp
 from classifier.records import Result as Outcome
 from tests.conftest import ROOT
 from tests.support.clients import Interposed, once
 
 pytestmark = pytest.mark.slow
 
-MODEL = ModelFacts("m", "20260101T000000Z-00000000", "0" * 64)
+MODEL = ModelIdentity("m", "20260101T000000Z-00000000", "0" * 64)
 HOSTILE = "\x1b[2J\u202egpj.exe"
 
 Command = Callable[..., Result]
@@ -116,7 +116,7 @@ def test_reconcile_from_the_dry_run_to_a_ledger_that_closes(stack: LocalStack, c
     record(stack, "stale.jpg", "of-other-content")
     record(stack, "bare.jpg", etags["bare.jpg"])
     stack.aws.s3.delete_object(Bucket=stack.bucket, Key="predictions/bare.jpg.json")
-    record(stack, "killed.jpg", None, error=Rejection("image.too_costly", "begun 3 times"), unfinished={"BOOL": True})
+    record(stack, "killed.jpg", None, error=Rejection("image.too_costly", "started 3 times"), unfinished={"BOOL": True})
     record(stack, "deleted.jpg", "e")
     kinds = ("stale", "without_json", "unfinished", "missing")
     wanted = {f"incoming/{name}": kind for name, kind in zip(etags, kinds, strict=True)}
@@ -173,7 +173,7 @@ def dead(stack: LocalStack) -> dict[str, str]:
     """A dead-letter queue with one message of every kind; the reason that is expected, by image."""
     kinds = {
         "corrupt.jpg": "image.corrupt: JPEG cannot be decoded",
-        "killed.jpg": "image.too_costly: begun 3 times and never finished",
+        "killed.jpg": "image.too_costly: started 3 times and never finished",
         "gone.jpg": "the image is gone",
         "failed.jpg": "no result: storage or model failure: look in the function's log",
         "since.jpg": "has been classified since",
@@ -181,7 +181,7 @@ def dead(stack: LocalStack) -> dict[str, str]:
     }
     etags = {name: put(stack, name) for name in kinds if name != "gone.jpg"}
     record(stack, "corrupt.jpg", etags["corrupt.jpg"], error=Rejection("image.corrupt", "JPEG cannot be decoded"))
-    killed = Rejection("image.too_costly", "begun 3 times and never finished")
+    killed = Rejection("image.too_costly", "started 3 times and never finished")
     record(stack, "killed.jpg", None, error=killed, unfinished={"BOOL": True})
     record(stack, "since.jpg", etags["since.jpg"])
     record(stack, "overwritten.jpg", "before")
@@ -230,7 +230,7 @@ def test_redrive_of_one_image_then_of_all(stack: LocalStack, command: Command, d
     assert len(bodies(stack, stack.dead_letter_queue_url)) == 7
     told = command("dlq", "redrive", "--all")
     assert "sent 6 messages" in told.stderr
-    assert "1 messages hold no event and stay" in told.stderr
+    assert "1 messages contain no event and stay" in told.stderr
     assert len(bodies(stack, stack.queue_url)) == 7
     assert len(bodies(stack, stack.dead_letter_queue_url)) == 1
 

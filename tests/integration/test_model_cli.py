@@ -120,7 +120,7 @@ def mistakes(folder: Path) -> dict[str, tuple[list[object], str]]:
         "one class": ([*train, folder / "one class"], "only the class 'red'"),
         "a class with one image": ([*train, folder / "rare"], "class 'blue'"),
         "no images": ([*train, folder / "texts"], "no readable photo"),
-        "unknown backbone": ([*train, folder / "rare", "--backbone", "resnet51"], "there is small_cnn"),
+        "unknown backbone": ([*train, folder / "rare", "--backbone", "resnet51"], "choose one of small_cnn"),
         "bad option": ([*train, folder / "rare", "--epochs", "0"], "epochs is 0"),
         "missing config": ([*train, folder / "rare", "--config", folder / "no.toml"], "no.toml cannot be read"),
         "taken out": (["train", folder / "rare", "--out", folder / "rare"], "already there"),

@@ -179,7 +179,7 @@ def test_other_classes_are_not_compared(aws: Aws, made: Made, tmp_path: Path) ->
     manifest["labels"] = ["red", "green", "azure"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert Manifest.from_bytes((folder / "manifest.json").read_bytes()).labels[-1] == "azure"
-    assert "it has other classes" in publish_over_live(aws, made, folder).detail
+    assert "it has different classes" in publish_over_live(aws, made, folder).detail
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ except UserError as error:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ([sys.executable, "-c", _CONVERT], "the photos cannot be laid out for measuring: "),
+        ([sys.executable, "-c", _CONVERT], "the photos cannot be written for measuring: "),
         ([sys.executable, "-m", "bucketlens.cli.main", "model", "package", "--out", "bundle"], "cannot be written: "),
     ],
     ids=["convert", "package"],

@@ -41,7 +41,7 @@ def tflite(case: str) -> bytes:
     ("case", "told"),
     [
         ("two outputs", "1 inputs and 2 outputs"),
-        ("open size", "leaves its input size open"),
+        ("open size", "has no fixed input size"),
         ("grey", "not (1, height, width, 3)"),
         ("a grid of outputs", "not (1, labels)"),
     ],

@@ -40,7 +40,7 @@ def test_findings_are_printed_and_written_and_are_no_failure(tmp_path: Path) -> 
     spoiled(tmp_path / "photos")
     done = run("photos", "--out", "report.html", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Not fit to train on yet." in done.stdout
+    assert "Not ready for training." in done.stdout
     assert "1 of 25 photos that validate or test has exact copies" in " ".join(done.stdout.split())
     assert done.stdout.splitlines()[-1] == "report: report.html"
     report = (tmp_path / "report.html").read_text(encoding="utf-8")

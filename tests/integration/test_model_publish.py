@@ -134,7 +134,7 @@ def test_a_lost_race_changes_nothing_and_says_so(aws: Aws, tmp_path: Path) -> No
     two = publish_bundle(bundle(tmp_path, 2), URI, aws.s3).version
     history = aws.keys("models/history/")
     for before in (seen, releases.Live(None, None)):
-        with pytest.raises(UserError, match="somebody else changed"):
+        with pytest.raises(UserError, match="another process changed"):
             releases.set_live(aws.s3, where, one, "0" * 64, before)
     assert pointer(aws)["version"] == two
     assert aws.keys("models/history/") == history
@@ -156,7 +156,7 @@ def test_a_publication_overtaken_during_its_upload_does_not_win(aws: Aws, tmp_pa
             return aws.s3.put_object(**request)
 
     client: Any = Overtaken()
-    with pytest.raises(UserError, match="somebody else changed"):
+    with pytest.raises(UserError, match="another process changed"):
         publish_bundle(slow, URI, client)
     assert pointer(aws)["version"] == published[0]
 
@@ -212,7 +212,7 @@ def test_a_promotion_with_no_answer_at_all_says_so_unless_it_took_place(aws: Aws
 def test_the_way_back_leads_through_a_promotion_that_was_replaced_at_once(aws: Aws, tmp_path: Path) -> None:
     one, two, three = (publish_bundle(bundle(tmp_path, n), URI, aws.s3, promote=n == 1).version for n in (1, 2, 3))
     client: Any = AnswerLost(aws.s3, "current.json", then=lambda: releases.promote(three, URI, aws.s3))
-    with pytest.raises(UserError, match=f"somebody else changed .* to {three}"):
+    with pytest.raises(UserError, match=f"another process changed .* to {three}"):
         releases.promote(two, URI, client)
     assert releases.rollback(URI, aws.s3) == (three, two)
     assert releases.rollback(URI, aws.s3) == (two, one)
@@ -224,7 +224,7 @@ def test_a_bundle_is_not_published_among_the_images(aws: Aws, tmp_path: Path) ->
     aws.s3.put_bucket_notification_configuration(
         Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [{**queue, "Filter": rules}]}
     )
-    with pytest.raises(UserError, match=f"s3://{BUCKET}/incoming/models/ is where images are dropped"):
+    with pytest.raises(UserError, match=f"s3://{BUCKET}/incoming/models/ is an input location"):
         publish_bundle(bundle(tmp_path), f"s3://{BUCKET}/incoming/models/", aws.s3)
     publish_bundle(bundle(tmp_path, 2), URI, aws.s3)
 

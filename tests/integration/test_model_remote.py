@@ -123,7 +123,7 @@ def test_a_key_cannot_leave_the_folder(aws: Aws, tmp_path: Path, key: str) -> No
         def paginate(self, **_: str) -> list[dict[str, Any]]:
             return [{"Contents": [{"Key": f"data/photos/{key}", "ETag": '"x"', "Size": 1}]}]
 
-    with pytest.raises(UserError, match="cannot be a file name here"):
+    with pytest.raises(UserError, match="is not a valid file name here"):
         fetch(URI, Listing(), tmp_path)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
@@ -149,7 +149,7 @@ def test_locations_do_not_share_a_folder(stored: Aws, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        (f"s3://{BUCKET}/nothing/", "holds no files"),
+        (f"s3://{BUCKET}/nothing/", "contains no files"),
         ("s3://no-such-bucket/data/", "bucket no-such-bucket does not exist"),
     ],
 )
@@ -160,7 +160,7 @@ def test_nothing_there_is_one_clear_line(aws: Aws, tmp_path: Path, uri: str, mes
 
 def test_a_cache_that_cannot_be_written_is_one_clear_line(stored: Aws, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UserError, match="cannot be kept in"):
+    with pytest.raises(UserError, match="cannot be stored in"):
         fetch(URI, stored.s3, tmp_path / "file")
 
 

@@ -16,7 +16,7 @@ from classifier.events import ImageRef
 from classifier.imaging import Limits
 from classifier.pipeline import IN_FLIGHT, Pipeline, Settle
 from classifier.pool import WorkerPool
-from classifier.processor import Outcome, Status
+from classifier.processor import Outcome, OutcomeStatus
 from classifier.settings import Settings
 from classifier.store import Store
 from tests.conftest import BUCKET, TABLE, Aws
@@ -122,11 +122,11 @@ def test_nothing_is_taken_after_the_deadline(aws: Aws, model: WorkerPool) -> Non
     for index in range(20):
         aws.put(f"incoming/{index}.png", png("red"))
     outcomes = run(aws, model, [ref(f"{index}.png") for index in range(20)], remaining=lambda: left[0], classify=late)
-    done = [outcome for outcome in outcomes if outcome.status is Status.CLASSIFIED]
+    done = [outcome for outcome in outcomes if outcome.status is OutcomeStatus.CLASSIFIED]
     assert 1 <= len(done) <= IN_FLIGHT
     # The first may be overtaken by the others' lateness: it has had all the time there is, and fails.
     others = {outcome.status for outcome in outcomes if outcome not in done}
-    assert Status.DEFERRED in others <= {Status.DEFERRED, Status.FAILED}
+    assert OutcomeStatus.DEFERRED in others <= {OutcomeStatus.DEFERRED, OutcomeStatus.FAILED}
     assert len(aws.keys()) == len(done)
 
 
@@ -171,7 +171,7 @@ def test_another_output_bucket(aws: Aws, model: WorkerPool) -> None:
 
 def test_output_inside_the_input_is_fatal_and_writes_nothing(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
-    with pytest.raises(ConfigError, match="lie one inside the other"):
+    with pytest.raises(ConfigError, match="overlap"):
         run(aws, model, [ref("a.png")], OUTPUT_BUCKET=BUCKET, OUTPUT_PREFIX="incoming/out/")
     assert aws.item("incoming/a.png") is None
     assert aws.keys("incoming/") == ["incoming/a.png"]
@@ -299,7 +299,7 @@ def test_an_image_that_ends_the_process_takes_no_other_with_it(aws: Aws, model: 
         settled: list[str] = []
 
         def settle(outcomes: list[Outcome], settled: list[str] = settled) -> None:
-            settled += [str(o.image.message_id) for o in outcomes if o.status is not Status.FAILED]
+            settled += [str(o.image.message_id) for o in outcomes if o.status is not OutcomeStatus.FAILED]
 
         try:
             run(aws, model, images, classify=poisonous, settle=settle, request_id=f"r{receive}", after=1000.0 * receive)  # type: ignore[arg-type]
@@ -314,7 +314,7 @@ def test_an_image_that_ends_the_process_takes_no_other_with_it(aws: Aws, model: 
     item = aws.item("incoming/poison.png")
     assert item is not None
     assert (item["status"]["S"], item["error_code"]["S"]) == ("rejected", "image.too_costly")
-    assert "begun 5 times" in item["error_message"]["S"]
+    assert "started 5 times" in item["error_message"]["S"]
     assert item["attention"] == {"S": "rejected"}
 
 

@@ -16,10 +16,10 @@ from bucketlens.results import COLUMNS, Query, find, get, write_csv, write_json
 from bucketlens.stack import Stack
 from classifier.errors import UserError
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelFacts, Rejection, Result
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from tests.conftest import ROOT
 
-MODEL = ModelFacts("m", "20261120T101500Z-5d313724", "0" * 64)
+MODEL = ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64)
 
 
 @pytest.fixture(scope="module")

@@ -137,5 +137,5 @@ def test_a_folder_of_photos_becomes_one_batch(oracle: Oracle, tmp_path: Path, st
 
 def test_an_empty_folder_of_photos_is_refused(oracle: Oracle, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no files"):
+    with pytest.raises(UserError, match="contains no files"):
         photos_case(tmp_path / "empty", "bucket", tmp_path, oracle)

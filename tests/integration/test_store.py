@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 from classifier.errors import ImageNotFound, StorageThrottled, StorageUnavailable
 from classifier.events import ImageRef
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelFacts, Rejection, Result
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from classifier.store import Output, Recorded, Request, Store
 from classifier.table import Standing
 from tests.conftest import BUCKET, TABLE, Aws
@@ -32,7 +32,7 @@ class Died(Exception):
 def result(label: str, request_id: str, key: str = KEY) -> Result:
     return Result(
         image=ImageFacts(BUCKET, key),
-        model=ModelFacts("m", "20261120T101500Z-5d313724", "0" * 64),
+        model=ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64),
         classified_at=AT,
         request_id=request_id,
         top=(Prediction(label, 0.9),),

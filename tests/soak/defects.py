@@ -145,7 +145,7 @@ DEFECTS = (
     ),
     Defect(
         "lines that could not be written are forgotten",
-        (("pipeline.py", "done[result.image_uri] = Outcome(image, Status.FAILED, error=error)", "pass"),),
+        (("pipeline.py", "done[result.image_uri] = Outcome(image, OutcomeStatus.FAILED, error=error)", "pass"),),
     ),
     Defect(
         "one odd message fails the batch",

@@ -97,7 +97,7 @@ def photos_case(photos: Path, bucket: str, folder: Path, oracle: Oracle) -> Case
     """
     names = sorted(path.name for path in photos.iterdir() if path.is_file())
     if not names:
-        raise UserError(f"{photos} holds no files")
+        raise UserError(f"{photos} contains no files")
     path = folder / f"{photos.name}.json"
     path.write_text(json.dumps({"Records": list(_messages(bucket, names))}, indent=2), encoding="utf-8")
     return _case(path, photos, oracle)

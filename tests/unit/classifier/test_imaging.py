@@ -159,7 +159,7 @@ def test_limits_are_checked_before_a_full_decode() -> None:
 @pytest.mark.parametrize("data", [b"hello, world", b"%PDF-1.7", b"\0" * 100, b"RIFF....WAVE", b"P6 1 1 255 ...", b"x"])
 def test_other_content_is_unsupported(data: bytes) -> None:
     assert sniff(data) is None
-    with pytest.raises(UnsupportedFormat, match="the content is none of JPEG"):
+    with pytest.raises(UnsupportedFormat, match="the content is not one of JPEG"):
         decode(data, height=8, width=8)
 
 

@@ -235,9 +235,9 @@ def test_who_finds_no_worker_free_in_time_is_put_off() -> None:
 @pytest.mark.parametrize(
     ("behaviour", "error", "message"),
     [
-        ("crash", ModelUnavailable, "the interpreter ended with SIGSEGV while it ran the model"),
-        ("spin", ModelUnavailable, "the interpreter ended with SIGPROF while it ran the model"),
-        ("hang", ModelUnavailable, "the interpreter did nothing for 0.5 s while it ran"),
+        ("crash", ModelUnavailable, "the interpreter crashed with SIGSEGV while it ran the model"),
+        ("spin", ModelUnavailable, "the interpreter crashed with SIGPROF while it ran the model"),
+        ("hang", ModelUnavailable, "the interpreter made no progress for 0.5 s while it ran"),
         ("nan", CorruptImage, "the model returns NaN"),
     ],
 )
@@ -256,9 +256,9 @@ def test_an_interpreter_that_misbehaves_is_not_the_images_fault(
 @pytest.mark.parametrize(
     ("behaviour", "message"),
     [
-        ("load-crash", "the interpreter ends with SIGSEGV when it loads the model"),
+        ("load-crash", "the interpreter crashed with SIGSEGV while it loaded the model"),
         ("load-nan", "returns NaN"),
-        ("load-hang", "the interpreter did nothing for 2 s when it loads the model"),
+        ("load-hang", "the interpreter made no progress for 2 s while it loaded the model"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_incompatible(behaviour: str, message: str) -> None:

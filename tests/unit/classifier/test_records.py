@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from classifier.errors import CorruptImage
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelFacts, Rejection, Result, timestamp
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, timestamp
 
 IMAGE = ImageFacts("photos", "incoming/a/cat.jpg", None, "abc", 104837, "JPEG", 1280, 720)
-MODEL = ModelFacts("imagenet", "20261120T101500Z-5d313724", "5d" * 32)
+MODEL = ModelIdentity("imagenet", "20261120T101500Z-5d313724", "5d" * 32)
 TIME = "2026-11-20T12:00:00.123Z"
 TOP = (Prediction("Egyptian cat", 0.82031), Prediction("tabby, tabby cat", 0.08594))
 CLASSIFIED = Result(IMAGE, MODEL, TIME, "r-1", top=TOP, timing_ms={"fetch": 1.234567, "decode": 2.0, "predict": 3.0})

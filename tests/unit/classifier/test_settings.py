@@ -61,19 +61,19 @@ def test_everything_can_be_set_and_empty_counts_as_not_set() -> None:
         ({"MODEL_URI": "http://example.com"}, "is not a model location"),
         ({"INPUT_PREFIX": "incoming"}, "ends with /"),
         ({"OUTPUT_PREFIX": "/out/"}, "does not begin with it"),
-        ({"OUTPUT_PREFIX": "incoming/out/"}, "lie one inside the other"),
-        ({"OUTPUT_PREFIX": "incoming/"}, "lie one inside the other"),
-        ({"INPUT_PREFIX": ""}, "lie one inside the other"),
-        ({"OUTPUT_PREFIX": ""}, "lie one inside the other"),
-        ({"INPUT_PREFIX": "a/in/", "OUTPUT_PREFIX": "a/"}, "lie one inside the other"),
-        ({"OUTPUT_BUCKET": "photos", "OUTPUT_PREFIX": "models/"}, "MODEL_URI s3://photos/models/ lies inside OUTPUT"),
+        ({"OUTPUT_PREFIX": "incoming/out/"}, "overlap"),
+        ({"OUTPUT_PREFIX": "incoming/"}, "overlap"),
+        ({"INPUT_PREFIX": ""}, "overlap"),
+        ({"OUTPUT_PREFIX": ""}, "overlap"),
+        ({"INPUT_PREFIX": "a/in/", "OUTPUT_PREFIX": "a/"}, "overlap"),
+        ({"OUTPUT_BUCKET": "photos", "OUTPUT_PREFIX": "models/"}, "MODEL_URI s3://photos/models/ is inside OUTPUT"),
         ({"TOP_K": "many"}, "TOP_K is 'many', not a whole number"),
-        ({"TOP_K": "0"}, "the least is 1"),
+        ({"TOP_K": "0"}, "the minimum is 1"),
         ({"REVIEW_THRESHOLD": "1.5"}, "not a number between 0 and 1"),
         ({"REVIEW_THRESHOLD": "nan"}, "not a number between 0 and 1"),
-        ({"OUTPUT_MODE": "csv"}, "none of image, jsonl"),
-        ({"GOLDEN_TEST": "yes"}, "none of true, false"),
-        ({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "64"}, "the least is 128"),
+        ({"OUTPUT_MODE": "csv"}, "not one of image, jsonl"),
+        ({"GOLDEN_TEST": "yes"}, "not one of true, false"),
+        ({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "64"}, "the minimum is 128"),
         ({"MODEL_URI": "s3://photos/models/20261120T101500-5d313724/"}, "which is not a version"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL is 'LOUD'"),
     ],
@@ -90,7 +90,7 @@ def test_results_never_go_back_into_the_input() -> None:
         {**REQUIRED, "MODEL_URI": "s3://models/", "INPUT_PREFIX": "", "OUTPUT_PREFIX": "", "OUTPUT_BUCKET": "results"}
     )
     assert settings.output_bucket_for("photos") == "results"
-    with pytest.raises(ConfigError, match="lie one inside the other"):
+    with pytest.raises(ConfigError, match="overlap"):
         settings.output_bucket_for("results")
 
 
@@ -108,6 +108,6 @@ def test_a_bundle_is_neither_an_image_nor_overwritten_by_a_result(
     change: dict[str, str], bucket: str, variable: str
 ) -> None:
     settings = Settings.from_environment({**REQUIRED, **change})
-    with pytest.raises(ConfigError, match=f"lies inside {variable}"):
+    with pytest.raises(ConfigError, match=f"is inside {variable}"):
         settings.output_bucket_for(bucket)
     assert settings.output_bucket_for("elsewhere")

@@ -51,7 +51,7 @@ def test_a_format_that_cannot_be_had_or_run_loses_with_its_reason(run: Run) -> N
     assert "'99'" in (by_name["int8"].failure or "")
     # Read as logits, probabilities are nearly flat: the labels stay, the confidences do not.
     assert by_name["float16"].agreement == 1.0
-    assert by_name["float16"].reason.startswith("moves probabilities by 0.")
+    assert by_name["float16"].reason.startswith("changes probabilities by 0.")
     assert conversion.chosen == "float32"
     assert not (run.folder / "model.int8.tflite").exists()
     with pytest.raises(UserError, match="this run has no dynamic model: it cannot be converted"):
@@ -64,7 +64,7 @@ def test_an_interpreter_that_dies_over_a_model_does_not_take_us_with_it(run: Run
     deadly = tmp_path / "python"
     deadly.write_text("#!/bin/sh\nkill -SEGV $$\n")
     deadly.chmod(0o755)
-    with pytest.raises(UserError, match=r"no format of .* ends the interpreter's process \(SIGSEGV\)"):
+    with pytest.raises(UserError, match=r"no format of .* crashes the interpreter \(SIGSEGV\)"):
         converted(run, python=deadly)
     assert not (run.folder / CONVERSION_NAME).exists()
     assert list(run.folder.glob("*.tflite")) == []
@@ -105,5 +105,5 @@ def test_the_test_photos_decide_nothing(run: Run) -> None:
 
 def test_a_conversion_of_another_release_is_not_guessed_at(run: Run) -> None:
     (run.folder / CONVERSION_NAME).write_text('{"schema_version": "1", "models": []}')
-    with pytest.raises(UserError, match="is of another release; convert the run again"):
+    with pytest.raises(UserError, match="was written by another release; convert the run again"):
         Conversion.read(run)

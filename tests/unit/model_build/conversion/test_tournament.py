@@ -59,14 +59,14 @@ def test_half_a_point_is_allowed_and_more_is_not() -> None:
     assert allowed.winner == "int8"
     refused = decide([full, entrant("int8", accuracy=0.9899, latency_ms=1.0)], "float32")
     assert refused.winner == "float32"
-    assert refused.reasons["int8"] == "loses 0.51 points of validation accuracy, over 0.5"
+    assert refused.reasons["int8"] == "loses 0.51 points of validation accuracy, more than the allowed 0.5"
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"agreement": 0.9}, "agrees with float32 on 90.0% of validation photos, under 92%"),
-        ({"moved": 0.15}, "moves probabilities by 0.150 on average, over 0.1"),
+        ({"agreement": 0.9}, "agrees with float32 on 90.0% of validation photos, less than the required 92%"),
+        ({"moved": 0.15}, "changes probabilities by 0.150 on average, more than the allowed 0.1"),
         ({"failure": "cannot be loaded: FULLY_CONNECTED version 12"}, "FULLY_CONNECTED version 12"),
     ],
 )
@@ -84,13 +84,13 @@ def test_latencies_that_are_equal_leave_it_to_the_size() -> None:
     ]
     outcome = decide(table, "float32")
     assert outcome.winner == "float16"
-    assert outcome.reasons["float32"] == "as fast as float16, and larger"
-    assert outcome.reasons["int8"] == "as good, and slower than float16"
+    assert outcome.reasons["float32"] == "as fast as float16, but larger"
+    assert outcome.reasons["int8"] == "as accurate, but slower than float16"
 
 
 def test_without_float32_the_most_accurate_is_the_measure() -> None:
     table = [
-        entrant("float32", failure="ends the interpreter's process (SIGSEGV)"),
+        entrant("float32", failure="crashes the interpreter (SIGSEGV)"),
         entrant("float16", accuracy=0.95, latency_ms=9.0),
         entrant("int8", accuracy=0.90, latency_ms=1.0),
     ]

@@ -98,7 +98,7 @@ def test_missing_empty_and_classless_folders_are_told_apart(tmp_path: Path) -> N
     with pytest.raises(UserError, match="no class folders"):
         scan(empty)
     (empty / "a").mkdir()
-    with pytest.raises(UserError, match="hold no files"):
+    with pytest.raises(UserError, match="contain no files"):
         scan(empty)
 
 

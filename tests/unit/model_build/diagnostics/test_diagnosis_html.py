@@ -47,7 +47,7 @@ def test_the_table_has_what_fired_and_what_to_do() -> None:
     text = shown(document())
     for expected in ("error", "exploding gradient", "step 4", "Lower the learning rate", "class imbalance", "<cat>"):
         assert expected in text
-    assert "finetune: compute-bound, 133.3 images a second" in text
+    assert "finetune: compute-bound, 133.3 images per second" in text
 
 
 def test_names_that_look_like_markup_stay_as_they_are() -> None:
@@ -62,7 +62,7 @@ def test_a_quiet_training_is_a_line() -> None:
 
 
 def test_rules_with_nothing_to_look_at_are_named() -> None:
-    assert "nothing to look at: dead ReLU, overfit, overtraining, confusion" in summary_line(document())
+    assert "not observed: dead ReLU, overfit, overtraining, confusion" in summary_line(document())
 
 
 def test_the_page_is_well_formed_and_escaped() -> None:

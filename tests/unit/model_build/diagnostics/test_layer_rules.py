@@ -145,7 +145,7 @@ class TestDeadRelu:
         finding = DeadRelu().check(history)
         assert finding is not None
         assert (finding.since, finding.evidence["worst layer"]) == ("epoch 2", "b")
-        assert finding.evidence["dead in it, percent"] == 75.0
+        assert finding.evidence["dead units in it, percent"] == 75.0
 
     def test_half_is_not_more_than_half(self) -> None:
         assert DeadRelu().check(History(probes=[Probe(1, (ActivationFacts("a", (0.0, 1.0)),))])) is None

@@ -74,7 +74,7 @@ def test_large_negative_biases_kill_the_relus() -> None:
     finding = found(diagnose(dense_network(2, 4, bias=-50.0), blobs(), epochs=2), "dead ReLU")
     assert finding.severity is Severity.ERROR
     assert finding.since == "epoch 1"
-    assert finding.evidence["dead in it, percent"] == 100.0
+    assert finding.evidence["dead units in it, percent"] == 100.0
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.05])
@@ -112,7 +112,7 @@ def test_random_labels_are_learnt_by_heart() -> None:
     )
     overfit = found(diagnosis, "overfit")
     assert overfit.severity is Severity.WARNING
-    assert float(overfit.evidence["gap, share of the training loss"]) > 0.5
+    assert float(overfit.evidence["gap, relative to the training loss"]) > 0.5
     overtraining = found(diagnosis, "overtraining")
     assert overtraining.severity is Severity.WARNING
     assert int(overtraining.evidence["epochs without a better validation loss"]) >= 10

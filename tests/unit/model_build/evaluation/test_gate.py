@@ -18,10 +18,10 @@ from model_build.evaluation.gate import (
     refusal,
     tensors_check,
 )
-from model_build.metrics.answers import Measured, judge
+from model_build.metrics.answers import SplitMetrics, judge
 
 
-def metrics(right: dict[str, tuple[int, int]]) -> Measured:
+def metrics(right: dict[str, tuple[int, int]]) -> SplitMetrics:
     """What a manifest says of classes of which so many of so many are right; the wrong ones are the next class."""
     labels = list(right)
     truth, predicted = [], []
@@ -54,7 +54,7 @@ def test_half_way_from_chance_is_asked_for() -> None:
 def test_what_could_be_luck_is_refused() -> None:
     check = accuracy_check(metrics({"a": (2, 2), "b": (1, 2)}), GateLimits())
     assert check.passed is False
-    assert "must lie above chance, 50.0%" in check.detail
+    assert "must be above chance, 50.0%" in check.detail
 
 
 def test_classes_under_the_floor_are_named_worst_first() -> None:
@@ -73,7 +73,7 @@ def test_other_tensors_are_refused() -> None:
     assert tensors_check({"golden/01.png": "a"}, {"golden/01.png": "a"}).passed
     changed = tensors_check({"golden/01.png": "a"}, {"golden/01.png": "b"})
     assert changed.passed is False
-    assert "golden/01.png decodes to other pixels" in changed.detail
+    assert "golden/01.png decodes to different pixels" in changed.detail
 
 
 def compare(ours: str, theirs: str, limits: GateLimits = GateLimits()) -> Check:  # noqa: B008

@@ -44,7 +44,7 @@ def test_a_leak_is_what_validates_or_tests_and_is_counted_once(tmp_path: Path) -
     assert files(inspection, "leak.near") == ("validation/b/near.webp",)
     assert codes(inspection)["leak.exact"] == "stop"
     assert codes(inspection)["leak.near"] == "fix"
-    assert inspection.verdict.startswith("Not fit")
+    assert inspection.verdict.startswith("Not ready")
 
 
 def test_copies_of_validation_photos_leak_into_the_test(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_no_name_is_markup(spoiled: Inspection) -> None:
 
 def test_the_page_begins_with_the_verdict_and_says_everything(spoiled: Inspection) -> None:
     document = rendered(spoiled)
-    assert document.index("Not fit to train on yet.") < document.index("<h2>Findings</h2>")
+    assert document.index("Not ready for training.") < document.index("<h2>Findings</h2>")
     assert re.findall(r"<h2>([^<]+)</h2>", document) == [
         "Findings",
         "Classes",
@@ -104,7 +104,7 @@ def test_the_page_begins_with_the_verdict_and_says_everything(spoiled: Inspectio
 def test_a_sound_data_set_has_a_page_as_well(tmp_path: Path) -> None:
     document = rendered(inspected(tmp_path, scenes({"a": 24, "b": 24})))
     check(document)
-    assert "Fit to train on." in document
+    assert "Ready for training." in document
     assert "None: the function would accept every file." in document
 
 
@@ -141,7 +141,7 @@ def test_the_terminal_shows_names_as_they_are(spoiled: Inspection) -> None:
     show(spoiled, console)
     shown = console.export_text()
     assert HOSTILE in shown
-    assert "Not fit to train on yet." in shown
+    assert "Not ready for training." in shown
 
 
 @pytest.mark.parametrize(("highest", "expected"), [(0, [0, 1]), (7, [0, 2, 4, 6, 8]), (135, [0, 50, 100, 150])])

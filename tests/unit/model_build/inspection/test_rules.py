@@ -22,7 +22,7 @@ def sound() -> Files:
 def test_a_sound_data_set_is_fit_and_only_told_to_be_small(tmp_path: Path) -> None:
     inspection = inspected(tmp_path, sound())
     assert codes(inspection) == {"splits.small_test": "note"}
-    assert inspection.verdict == "Fit to train on."
+    assert inspection.verdict == "Ready for training."
 
 
 def test_unreadable_files_keep_the_functions_own_reasons(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_findings_come_worst_first(tmp_path: Path) -> None:
     [
         ({}, "does not exist"),
         ({"loose.png": b"x"}, "no class folders"),
-        ({"a/.hidden": b"x"}, "hold no files"),
+        ({"a/.hidden": b"x"}, "contain no files"),
         ({"a/x.jpg": b"no picture", "b/y.jpg": b""}, "none of the 2 files"),
     ],
 )

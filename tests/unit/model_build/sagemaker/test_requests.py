@@ -130,7 +130,7 @@ def test_a_plan_that_cannot_work_is_refused(changes: dict[str, Any], told: str) 
     ("changes", "told"),
     [
         ({"name": "my_flowers"}, "HyperParameterTuningJobName is 'my_flowers', which does not match"),
-        ({"instance_type": "ml.huge"}, "InstanceType is 'ml.huge', which is none of those botocore knows"),
+        ({"instance_type": "ml.huge"}, "InstanceType is 'ml.huge', which is not a value that botocore knows"),
         ({"image": "x" * 300}, "TrainingImage is over 255"),
         ({"volume_gb": "50"}, "Invalid type for parameter TrainingJobDefinition.ResourceConfig.VolumeSizeInGB"),
     ],

@@ -90,7 +90,7 @@ def test_a_classifier_gives_logits_for_every_label() -> None:
 
 
 def test_what_cannot_be_built_is_told() -> None:
-    with pytest.raises(UserError, match="unknown backbone 'vgg'; there is small_cnn, mobilenet_v2"):
+    with pytest.raises(UserError, match="unknown backbone 'vgg'; choose one of small_cnn, mobilenet_v2"):
         find_backbone("vgg")
-    with pytest.raises(UserError, match="xception takes no images of 64 pixels; the smallest image size is 71"):
+    with pytest.raises(UserError, match="xception does not accept images of 64 pixels; the smallest image size is 71"):
         build_backbone(find_backbone("xception"), size=64)

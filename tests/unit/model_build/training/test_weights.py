@@ -52,7 +52,7 @@ def test_the_network_is_found_from_its_weights(narrow: Path) -> None:
 
 
 def test_an_alpha_for_a_network_of_one_width_is_refused() -> None:
-    with pytest.raises(UserError, match="resnet50 has no alpha"):
+    with pytest.raises(UserError, match="resnet50 has a single width"):
         resolve_network("resnet50", 0.5, None)
 
 

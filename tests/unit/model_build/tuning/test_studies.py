@@ -109,7 +109,7 @@ def test_the_page_shows_what_was_learnt_and_needs_no_other_file(tmp_path: Path) 
     assert "http" not in page.replace("http-equiv", "")
     assert findings.best is not None
     assert f"{findings.best.accuracy:.1%}" in page
-    for words in ("learning rate", "Which settings matter", "All trials", "rough hint"):
+    for words in ("learning rate", "Which settings matter", "All trials", "rough estimate"):
         assert words in page
     assert page.count("<tr>") >= len(findings.trials)
 
