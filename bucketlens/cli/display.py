@@ -75,7 +75,7 @@ def results() -> Console:
     return Console(highlight=False)
 
 
-def progress_bar(console: Console, *more: ProgressColumn) -> Progress:
+def progress_bar(console: Console, *more: ProgressColumn, shown: bool = True) -> Progress:
     """A bar that says what is being done, gone at the end, and silent where nobody watches."""
     return Progress(
         SpinnerColumn(),
@@ -86,7 +86,7 @@ def progress_bar(console: Console, *more: ProgressColumn) -> Progress:
         *more,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
     )
 
 
