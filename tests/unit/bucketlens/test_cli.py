@@ -37,6 +37,8 @@ CONTRACT = {
     "results get",
     "results find",
     "results gallery",
+    "results watch",
+    "predict",
     "reconcile",
     "dlq list",
     "dlq redrive",
