@@ -21,7 +21,8 @@ from classifier.memory import MEGABYTE, resident_bytes, share_of_decoding
 from classifier.pool import WorkerPool
 from classifier.records import ImageFacts, Result
 from classifier.store import Fetched
-from model_build.evaluation.opening import OpenBundle
+from model_build.data.remote import s3_client
+from model_build.evaluation.opening import open_model
 from model_build.native import quiet_stderr
 
 STDIN = "-"
@@ -62,16 +63,21 @@ def find_files(paths: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def started_workers(bundle: OpenBundle, count: int) -> Iterator[WorkerPool]:
-    """``count`` worker processes with the bundle's model.
+def started_workers(bundle: str, count: int) -> Iterator[WorkerPool]:
+    """``count`` worker processes with a model.
+
+    Args:
+        bundle: folder of a bundle or of a converted run, or ``s3://bucket/models/``, where the live version is taken.
 
     Raises:
-        ModelIncompatibleError: the interpreter refuses the model.
+        UserError: it is none of these.
+        ModelUnavailable, ModelIntegrityError, ModelIncompatibleError: as the function would raise them.
     """
+    opened = open_model(bundle, client=s3_client)
     with quiet_stderr():  # which the workers inherit, and whatever replaces them
         pool = WorkerPool(
-            bundle.manifest,
-            bundle.content,
+            opened.manifest,
+            opened.content,
             workers=count,
             limits=_LIMITS,
             plan_memory=lambda model, worker: share_of_decoding(

@@ -100,7 +100,10 @@ def explain(error: BotoCoreError | ClientError) -> str:
             'eval "$(bucketlens local env)"'
         )
     if isinstance(error, NoRegionError):
-        return "no AWS region: set AWS_REGION, or a region in your AWS profile"
+        return (
+            "no AWS region: set AWS_REGION, or a region in your AWS profile; for the local stack:"
+            ' eval "$(bucketlens local env)"'
+        )
     if isinstance(error, EndpointConnectionError):
         return f"{error} Check the network, or whether the local stack runs (bucketlens local up)."
     if isinstance(error, ClientError):

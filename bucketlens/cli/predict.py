@@ -59,13 +59,11 @@ def predict(
     require_interpreter()
     from bucketlens.predict import Unclassified, find_files, started_workers
     from bucketlens.predict import predict as classify
-    from model_build.data.remote import s3_client
-    from model_build.evaluation.opening import open_model
 
     names = find_files(paths)
     counts: Counter[str] = Counter()
     console, out, at_once = display.messages(), sys.stdout, os.cpu_count() or 1
-    with started_workers(open_model(_bundle(bundle), client=s3_client), at_once) as workers:
+    with started_workers(_bundle(bundle), at_once) as workers:
         # Its threads come after the worker processes. Rows on the same terminal show the progress themselves.
         bar = display.progress_bar(console, shown=output is Output.TABLE or not out.isatty())
         with bar:

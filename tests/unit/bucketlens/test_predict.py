@@ -21,7 +21,6 @@ from classifier.errors import ModelUnavailable, UserError
 from classifier.model import Classified
 from classifier.pool import WorkerPool
 from classifier.records import Result as Outcome
-from model_build.evaluation.opening import open_bundle
 from tests.support.bundles import FIXTURES, manifest_for
 
 IMAGES = FIXTURES / "images"
@@ -38,7 +37,7 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[WorkerPool]:
-    with started_workers(open_bundle(FIXTURES / "bundle"), 2) as started:
+    with started_workers(str(FIXTURES / "bundle"), 2) as started:
         yield started
 
 
@@ -186,3 +185,12 @@ def test_without_a_bundle_it_says_where_one_comes_from(tmp_path: Path, monkeypat
     done = command(IMAGES / "red.png")
     assert isinstance(done.exception, UserError)
     assert "--bundle or BUCKETLENS_BUNDLE" in str(done.exception)
+
+
+def test_a_damaged_bundle_is_not_told_to_be_published(tmp_path: Path) -> None:
+    bundle = shutil.copytree(FIXTURES / "bundle", tmp_path / "bundle")
+    with (bundle / "model.tflite").open("ab") as model:
+        model.write(b"x")
+    done = command(IMAGES / "red.png", "--bundle", bundle)
+    assert f"{bundle}/model.tflite is not what the manifest lists" in str(done.exception)
+    assert str(done.exception).endswith("copy the bundle anew, or make it again ('model package', 'model import')")
