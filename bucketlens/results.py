@@ -17,6 +17,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from bucketlens.escaping import csv_cell, json_text
 from classifier.errors import UserError
+from classifier.records import SCHEMA_VERSION, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,12 +29,19 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Query:
-    """Which results are wanted. ``needs_review`` and ``rejected`` exclude each other, and a label excludes rejected."""
+    """Which results are wanted. ``needs_review`` and ``rejected`` exclude each other, and a label excludes rejected.
+
+    Attributes:
+        prefix: what the images' URIs begin with.
+        after: a ``classified_at`` that theirs are later than.
+    """
 
     label: str | None = None
     min_confidence: float | None = None
     needs_review: bool = False
     rejected: bool = False
+    prefix: str | None = None
+    after: str | None = None
 
     def __post_init__(self) -> None:
         if self.needs_review and self.rejected:
@@ -57,7 +65,7 @@ def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
         raise UserError(
             f"there is no result for {image_uri} in table {table}: was it uploaded, or is it still in the queue?"
         )
-    return _plain(response["Item"])
+    return plain(response["Item"])
 
 
 def find(dynamodb: DynamoDBClient, table: str, query: Query) -> Iterator[Item]:
@@ -65,7 +73,7 @@ def find(dynamodb: DynamoDBClient, table: str, query: Query) -> Iterator[Item]:
     request = _request(query)
     operation = "query" if "KeyConditionExpression" in request else "scan"
     for page in dynamodb.get_paginator(operation).paginate(TableName=table, **request):  # type: ignore[call-overload]
-        yield from map(_plain, page["Items"])
+        yield from map(plain, page["Items"])
 
 
 def _request(query: Query) -> dict[str, Any]:
@@ -94,6 +102,12 @@ def _request(query: Query) -> dict[str, Any]:
     if query.needs_review or query.rejected:
         names["#attention"] = "attention"
         values[":attention"] = {"S": "rejected" if query.rejected else "review"}
+    if query.prefix is not None:
+        filters.append("begins_with(#image_uri, :prefix)")
+        names["#image_uri"], values[":prefix"] = "image_uri", {"S": query.prefix}
+    if query.after is not None:
+        filters.append("#classified_at > :after")
+        names["#classified_at"], values[":after"] = "classified_at", {"S": query.after}
     if filters:
         request["FilterExpression"] = " AND ".join(filters)
     if names:
@@ -101,11 +115,32 @@ def _request(query: Query) -> dict[str, Any]:
     return request
 
 
+def document(item: Item) -> dict[str, Any]:
+    """The result document (schema version 1) of an item, as it is in S3, but without the times that it took."""
+    bucket, _, key = item["image_uri"].removeprefix("s3://").partition("/")
+    facts = ("version_id", "etag", "size_bytes", "format", "width", "height")
+    made: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "status": item["status"],
+        "image": {"bucket": bucket, "key": key, **{name: item.get(name) for name in facts}},
+    }
+    if item["status"] == Status.CLASSIFIED:
+        made["prediction"] = {name: item[name] for name in ("label", "confidence", "needs_review", "top")}
+    else:
+        made["error"] = {"code": item["error_code"], "message": item["error_message"]}
+    return made | {
+        "model": {name: item[f"model_{name}"] for name in ("name", "version", "sha256")},
+        "timing_ms": {},
+        "classified_at": item["classified_at"],
+        "request_id": item["request_id"],
+    }
+
+
 def write_json(items: Iterator[Item], out: TextIO) -> int:
-    """One JSON object a line; the number of lines."""
+    """JSON Lines: one result document a line; the number of lines."""
     count = 0
     for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
-        out.write(json_text(item) + "\n")
+        out.write(json_text(document(item)) + "\n")
     return count
 
 
@@ -119,7 +154,8 @@ def write_csv(items: Iterator[Item], out: TextIO) -> int:
     return count
 
 
-def _plain(attributes: Any) -> Item:
+def plain(attributes: Any) -> Item:
+    """An item in DynamoDB's attribute-value form as plain values."""
     deserialize = TypeDeserializer().deserialize
     return {name: _number(deserialize(value)) for name, value in sorted(attributes.items())}
 

@@ -371,8 +371,8 @@ def tune(
     searched.check()
     tuning = Tuning(place, searched, fixed, trials, timeout, pruner, usual_epochs(folder), facts(folder))
     summary = run_trials(tuning, photo_trainer(folder, files), watcher=watcher)
-    write_pages(summary, place)
     best = best_run(load_study(place), place)
+    write_pages(summary, place, best)
     if best is not None:
         _note(best, data, folder, look_up(study, storage, studies), watcher)
     return Tuned(summary, place.folder / PAGE_NAME, best)

@@ -75,7 +75,7 @@ def results() -> Console:
     return Console(highlight=False)
 
 
-def progress_bar(console: Console, *more: ProgressColumn) -> Progress:
+def progress_bar(console: Console, *more: ProgressColumn, shown: bool = True) -> Progress:
     """A bar that says what is being done, gone at the end, and silent where nobody watches."""
     return Progress(
         SpinnerColumn(),
@@ -86,7 +86,7 @@ def progress_bar(console: Console, *more: ProgressColumn) -> Progress:
         *more,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
     )
 
 
@@ -97,6 +97,7 @@ class Screen(Watcher):
         self._console = console
         self._bar = progress_bar(console, TimeRemainingColumn())
         self._task = self._bar.add_task("starting", total=None)
+        self._head = 0
 
     @contextmanager
     def running(self) -> Iterator[Screen]:
@@ -129,8 +130,11 @@ class Screen(Watcher):
         self.say(f"{len(split.labels)} classes; photos: {counts}")
         self.step("starting TensorFlow")
 
+    def phases(self, head: int, epochs: int) -> None:  # noqa: ARG002
+        self._head = head
+
     def resumed(self, epochs: int) -> None:
-        self.say(f"resuming after epoch {epochs} of an interrupted training")
+        self.say(f"resuming after epoch {max(0, epochs - self._head)} of an interrupted training")
 
     def training_step(self, epoch: int, step: int, steps: int) -> None:
         self._bar.update(self._task, completed=epoch - 1 + step / steps)
@@ -139,7 +143,7 @@ class Screen(Watcher):
         what = f"validation accuracy {epoch.validation_accuracy:.4f}, loss {epoch.validation_loss:.4f}"
         self._bar.update(self._task, description=what, completed=epoch.number, total=of)
         if not self._console.is_terminal and epoch.number % _EPOCHS_A_LINE == 0:
-            self.say(f"epoch {epoch.number} of {of}: {what}")
+            self.say(f"{epoch.place(of, self._head)}: {what}")
 
 
 def accuracy_line(scores: Scores) -> str:

@@ -10,7 +10,20 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from rich.console import Console
 
-from bucketlens.cli import dlq, evaluate, gallery, inspect, local, model, publish, reconcile, results, train_job, tune
+from bucketlens.cli import (
+    dlq,
+    evaluate,
+    gallery,
+    inspect,
+    local,
+    model,
+    predict,
+    publish,
+    reconcile,
+    results,
+    train_job,
+    tune,
+)
 from bucketlens.escaping import printable
 from classifier.errors import BucketlensError
 from model_build.choices import EXTRAS
@@ -49,6 +62,7 @@ gallery.register(results.app)
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")
+predict.register(app)
 reconcile.register(app)
 app.add_typer(dlq.app, name="dlq")
 
@@ -86,7 +100,10 @@ def explain(error: BotoCoreError | ClientError) -> str:
             'eval "$(bucketlens local env)"'
         )
     if isinstance(error, NoRegionError):
-        return "no AWS region: set AWS_REGION, or a region in your AWS profile"
+        return (
+            "no AWS region: set AWS_REGION, or a region in your AWS profile; for the local stack:"
+            ' eval "$(bucketlens local env)"'
+        )
     if isinstance(error, EndpointConnectionError):
         return f"{error} Check the network, or whether the local stack runs (bucketlens local up)."
     if isinstance(error, ClientError):

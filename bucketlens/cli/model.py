@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -33,13 +34,40 @@ app = typer.Typer(
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Where the photos of the run are now, if they have been moved.")
 ]
-AtOption = Annotated[str, typer.Option("--at", help="Model location: s3://bucket/models/")]
+
+
+def _model_location(given: str) -> str:
+    if given:
+        return given
+    bucket = os.environ.get("BUCKETLENS_BUCKET")
+    if not bucket:
+        raise UserError(
+            "no model location: give --at s3://bucket/models/ or set BUCKETLENS_BUCKET, which the local stack does by"
+            ' eval "$(bucketlens local env)"'
+        )
+    return f"s3://{bucket}/models/"
+
+
+AtOption = Annotated[
+    str,
+    typer.Option(
+        "--at",
+        "--to",
+        callback=_model_location,
+        show_default=False,
+        metavar="s3://BUCKET/models/",
+        help="Model location (default: models/ in the bucket that BUCKETLENS_BUCKET names).",
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing in AWS.")]
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML or JSON with any settings; options win over it.")]
 BestOfOption = Annotated[str | None, typer.Option("--best-of", help="Take the settings of a study's best trial.")]
 BackboneOption = Annotated[
     str | None,
     typer.Option(help=f"Network: {', '.join(BACKBONES)} (default: the one that --weights fits, else small_cnn)."),
+]
+PretrainedOption = Annotated[
+    bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights or from nothing.")
 ]
 StorageOption = Annotated[
     str | None, typer.Option(help="Database for several machines (default: SQLite in the study's folder).")
@@ -76,9 +104,7 @@ def train(
     storage: StorageOption = None,
     studies: StudiesOption = Path("studies"),
     alpha: Annotated[float | None, typer.Option(help="Width of mobilenet_v2 (default: the weights', else 1).")] = None,
-    pretrained: Annotated[
-        bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights or from nothing.")
-    ] = None,
+    pretrained: PretrainedOption = None,
     fine_tune: Annotated[Depth | None, typer.Option(help="How much of the backbone is trained.")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most this many passes over the photos.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,

@@ -17,7 +17,7 @@ from bucketlens.cli.model import AtOption, DryRunOption, require_interpreter
 
 def publish(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
-    to: Annotated[str, typer.Option("--to", help="Model location: s3://bucket/models/")],
+    to: AtOption = "",
     no_promote: Annotated[bool, typer.Option("--no-promote", help="Upload only; do not make it live.")] = False,
     dry_run: DryRunOption = False,
     minimum_accuracy: Annotated[
@@ -71,7 +71,9 @@ def publish(
 
 
 def promote(
-    version: Annotated[str, typer.Argument(help="A published version.")], at: AtOption, dry_run: DryRunOption = False
+    version: Annotated[str, typer.Argument(help="A published version.")],
+    at: AtOption = "",
+    dry_run: DryRunOption = False,
 ) -> None:
     """Make a published version the live one.
 
@@ -83,7 +85,7 @@ def promote(
     typer.echo(version)
 
 
-def rollback(at: AtOption, dry_run: DryRunOption = False) -> None:
+def rollback(at: AtOption = "", dry_run: DryRunOption = False) -> None:
     """Make the previously live version live again. Run it twice to go back two versions.
 
     Example: bucketlens model rollback --at s3://my-bucket/models/
@@ -94,7 +96,8 @@ def rollback(at: AtOption, dry_run: DryRunOption = False) -> None:
 
 
 def versions(
-    at: AtOption, format_: Annotated[TableOrJson, typer.Option("--format", help="table or json")] = TableOrJson.TABLE
+    at: AtOption = "",
+    format_: Annotated[TableOrJson, typer.Option("--format", help="table or json")] = TableOrJson.TABLE,
 ) -> None:
     """List the published versions, newest first, and which is live.
 

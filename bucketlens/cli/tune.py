@@ -12,7 +12,7 @@ import typer
 
 import model_build
 from bucketlens.cli import display
-from bucketlens.cli.model import SizeHelp, StorageOption, StudiesOption
+from bucketlens.cli.model import PretrainedOption, SizeHelp, StorageOption, StudiesOption
 from bucketlens.cli.tuning_screen import TuningScreen, show_summary
 from classifier.errors import UserError
 from model_build.choices import Pruner
@@ -53,6 +53,7 @@ def tune(
         Path | None, typer.Option(help="TOML or JSON with settings that are fixed, not searched.")
     ] = None,
     space: Annotated[Path | None, typer.Option(help="TOML with ranges, choices or values to search instead.")] = None,
+    pretrained: PretrainedOption = None,
     image_size: Annotated[int | None, typer.Option(help=SizeHelp)] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed of the search, the split and the training.")] = None,
     pruner: Annotated[Pruner, typer.Option(help="How unpromising trials are stopped early.")] = Pruner.MEDIAN,
@@ -95,6 +96,7 @@ def tune(
             config=config,
             space=space,
             dry_run=dry_run,
+            pretrained=pretrained,
             image_size=image_size,
             seed=seed,
         )
@@ -118,6 +120,7 @@ def tune(
                 storage=storage,
                 studies=studies,
                 watcher=screen,
+                pretrained=pretrained,
                 image_size=image_size,
                 seed=seed,
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from bucketlens.results import Item
 
-# Columns have the names that the attributes of an item have, as `bucketlens results get` prints them.
+# Columns have the names of the attributes in the table.
 ATTRIBUTES = (
     "image_uri",
     "status",

@@ -263,7 +263,8 @@ class ModelUri:
         match = _S3_URI.fullmatch(text.strip())
         if match is None:
             raise ConfigError(
-                f"{text!r} is not a model location; give s3://bucket/models/ or s3://bucket/models/VERSION/"
+                f"{text!r} is not a model location; give s3://bucket/models/ or s3://bucket/models/VERSION/, where the"
+                " bucket has 3 to 63 lowercase letters, digits, hyphens and dots"
             )
         parts = [part for part in (match["path"] or "").split("/") if part]
         version = parts.pop() if parts and VERSION_PATTERN.fullmatch(parts[-1]) else None
@@ -295,8 +296,11 @@ def version_id(created: datetime, model: bytes) -> str:
     return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{hashlib.sha256(model).hexdigest()[:8]}"
 
 
-def verify(name: str, data: bytes, expected: FileEntry) -> bytes:
-    """Return ``data`` if it is the published content of file ``name``.
+def verify(name: str, data: bytes, expected: FileEntry, mend: str = "Publish the bundle again") -> bytes:
+    """Return ``data`` if it is the content of file ``name`` that the manifest lists.
+
+    Args:
+        mend: what a person is told to do when it is not.
 
     Raises:
         ModelIntegrityError: its size or sha256 is another.
@@ -304,8 +308,8 @@ def verify(name: str, data: bytes, expected: FileEntry) -> bytes:
     actual = FileEntry.of(data)
     if actual != expected:
         raise ModelIntegrityError(
-            f"{name} is not what was published: {actual.size_bytes} bytes, sha256 {actual.sha256[:12]}...;"
-            f" expected {expected.size_bytes} bytes, sha256 {expected.sha256[:12]}.... Publish the bundle again"
+            f"{name} is not what the manifest lists: {actual.size_bytes} bytes, sha256 {actual.sha256[:12]}...;"
+            f" expected {expected.size_bytes} bytes, sha256 {expected.sha256[:12]}.... {mend}"
         )
     return data
 

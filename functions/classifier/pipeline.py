@@ -8,9 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from classifier.admission import ByteBudget, Deadline
+from classifier.classification import Classifier
 from classifier.errors import OutOfTime, TransientError
 from classifier.events import ImageRef
-from classifier.processor import BatchRun, Classifier, Lines, Outcome, OutcomeStatus, Processor, request
+from classifier.processor import BatchRun, Lines, Outcome, OutcomeStatus, Processor, request
 from classifier.settings import Settings
 from classifier.store import Output, Store
 

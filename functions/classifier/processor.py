@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
 
 from classifier.admission import ByteBudget, Deadline
-from classifier.bundle import Manifest
+from classifier.classification import Classifier, classify_image, model_facts
 from classifier.errors import (
     BucketlensError,
     FatalError,
-    ImageRejected,
     ImageTooCostly,
     OutOfTime,
     StorageUnavailable,
     TransientError,
 )
 from classifier.events import ImageRef
-from classifier.imaging import check_size
-from classifier.model import Classified, Prediction
-from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, timestamp
+from classifier.records import ImageFacts, Rejection, Result, timestamp
 from classifier.settings import OutputMode, Settings
 from classifier.store import Output, Recorded, Request, Store
 from classifier.table import Standing
@@ -36,15 +31,6 @@ _LONGEST_KEY = 1024  # S3 User Guide, "Creating object key names"
 _MARGIN_SECONDS = 5.0
 # SQS delays a message by at most this.
 _LONGEST_DELAY_SECONDS = 900
-
-
-class Classifier(Protocol):
-    """The part of :class:`classifier.serving.ServedModel` that is used here."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-
-    def classify(self, data: bytes, top_k: int, time_left: float) -> Classified: ...
 
 
 class OutcomeStatus(StrEnum):
@@ -202,46 +188,25 @@ class Processor:
 
     def _result(self, image: ImageRef, run: BatchRun) -> Result:
         settings = self._settings
-        timing: dict[str, float] = {}
-        facts = ImageFacts(bucket=image.bucket, key=image.key, version_id=image.version_id)
-        top: tuple[Prediction, ...] = ()
-        error: Rejection | None = None
-        manifest = run.model.manifest
-        try:
-            with self._budget.reservation() as reserve:
-                with _timed(timing, "fetch"):
-                    fetched = self._store.fetch(
-                        image, settings.limits.max_bytes, reserve=reserve, time_left=run.deadline.time_left
-                    )
-                facts = replace(
-                    facts,
-                    etag=fetched.etag,
-                    size_bytes=fetched.size_bytes,
-                    version_id=image.version_id or fetched.version_id,
-                )
-                check_size(fetched.size_bytes, settings.limits)
-                seen = run.model.classify(fetched.data, settings.top_k, run.deadline.time_left())
-            facts = replace(facts, format=seen.format, width=seen.width, height=seen.height)
-            top = seen.top
-            timing |= seen.timing_ms
-        except ImageRejected as rejected:
-            error = Rejection.of(rejected)
-        threshold = manifest.review_threshold if settings.review_threshold is None else settings.review_threshold
-        return Result(
-            image=facts,
-            model=_facts(manifest),
-            classified_at=timestamp(self._clock()),
-            request_id=run.request.request_id,
-            top=top,
-            needs_review=bool(top) and top[0].confidence < threshold,
-            error=error,
-            timing_ms=timing,
-        )
+        with self._budget.reservation() as reserve:
+            return classify_image(
+                ImageFacts(bucket=image.bucket, key=image.key, version_id=image.version_id),
+                lambda: self._store.fetch(
+                    image, settings.limits.max_bytes, reserve=reserve, time_left=run.deadline.time_left
+                ),
+                run.model,
+                limits=settings.limits,
+                top_k=settings.top_k,
+                review_threshold=settings.review_threshold,
+                time_left=run.deadline.time_left,
+                clock=self._clock,
+                request_id=run.request.request_id,
+            )
 
     def _unfinished(self, image: ImageRef, run: BatchRun) -> Result:
         return Result(
             image=ImageFacts(bucket=image.bucket, key=image.key, version_id=image.version_id),
-            model=_facts(run.model.manifest),
+            model=model_facts(run.model.manifest),
             classified_at=timestamp(self._clock()),
             request_id=run.request.request_id,
             error=Rejection(
@@ -277,16 +242,3 @@ def output_key(key: str, input_prefix: str, output_prefix: str) -> str:
         return f"{name}.json"
     end = f"~{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     return name.encode()[: _LONGEST_KEY - len(end)].decode(errors="ignore") + end
-
-
-def _facts(manifest: Manifest) -> ModelIdentity:
-    return ModelIdentity(manifest.name, manifest.version, manifest.model.sha256)
-
-
-@contextmanager
-def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        timing[stage] = (time.perf_counter() - started) * 1000

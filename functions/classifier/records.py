@@ -136,7 +136,10 @@ class Result:
             "etag": _string(self.image.etag),
             "version_id": _string(self.image.version_id),
             "sequencer": _string(sequencer),
-            "size_bytes": None if self.image.size_bytes is None else {"N": str(self.image.size_bytes)},
+            "size_bytes": _whole(self.image.size_bytes),
+            "format": _string(self.image.format),
+            "width": _whole(self.image.width),
+            "height": _whole(self.image.height),
             "classified_at": _string(self.classified_at),
             "output_uri": _string(output_uri),
             "request_id": _string(self.request_id),
@@ -157,6 +160,10 @@ def _prediction(prediction: Prediction) -> AttributeValueTypeDef:
 def _number(value: float) -> AttributeValueTypeDef:
     # Decimal from the rounded text: DynamoDB numbers are decimal, and a float's binary tail is no information.
     return {"N": str(Decimal(f"{value:.{_DIGITS}f}"))}
+
+
+def _whole(value: int | None) -> AttributeValueTypeDef | None:
+    return None if value is None else {"N": str(value)}
 
 
 def _string(value: str | None) -> AttributeValueTypeDef | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _SCHEME = "s3://"
+_MEND = "The file was changed or cut since: copy the bundle anew, or make it again ('model package', 'model import')"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def open_bundle(folder: Path) -> OpenBundle:
     files = {MANIFEST_NAME: _read(folder / MANIFEST_NAME)}
     manifest = Manifest.from_bytes(files[MANIFEST_NAME])
     for name, entry in manifest.files.items():
-        files[name] = verify(str(folder / name), _read(folder / name), entry)
+        files[name] = verify(str(folder / name), _read(folder / name), entry, _MEND)
     return OpenBundle(manifest, files[MODEL_NAME], files, folder)
 
 

@@ -115,6 +115,11 @@ def tiles(rows: Iterable[tuple[object, object]]) -> Html:
     return Html(f'<ul class="tiles">{items}</ul>')
 
 
+def verdict_box(kind: str, head: object, body: object) -> Html:
+    """What to do, and on what it rests; ``kind`` as of :func:`badge`."""
+    return element("div", join([element("p", element("strong", head)), element("p", body)]), f"verdict {kind}")
+
+
 def badge(words: object, kind: str) -> Html:
     """A coloured word; ``kind`` is ``stop``, ``fix``, ``note`` or ``good``."""
     return element("span", words, f"badge {kind}")

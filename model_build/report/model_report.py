@@ -12,7 +12,7 @@ from typing import Any
 from classifier.bundle import Manifest
 from model_build.evaluation.gate import Check, Evidence, Verdict, by_recall
 from model_build.html import quality_charts
-from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles
+from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles, verdict_box
 from model_build.metrics.answers import SplitMetrics
 from model_build.report.evaluation_parts import MISTAKES_STYLE, RunEvidence, evaluation_parts, tournament_parts
 from model_build.report.training_parts import data_parts, training_parts
@@ -66,7 +66,7 @@ def render_report(manifest: Manifest, evidence: RunEvidence | None = None) -> st
 
 def _verdict(verdict: Verdict, test: SplitMetrics | None) -> Html:
     if test is None:
-        return _box(
+        return verdict_box(
             "fix",
             "No accuracy is known: do not deploy it before it has been measured.",
             "The model was imported, not trained here. Measure it with bucketlens model evaluate BUNDLE DATA on"
@@ -81,12 +81,8 @@ def _verdict(verdict: Verdict, test: SplitMetrics | None) -> Html:
     )
     if verdict.failed:
         reasons = "; ".join(f"{_TITLES.get(check.name, check.name)}: {check.detail}" for check in verdict.failed)
-        return _box("stop", f"Do not deploy, because {reasons}.", told)
-    return _box("good", "Deploy: it passes every check that could be made here.", told)
-
-
-def _box(kind: str, head: str, body: str) -> Html:
-    return element("div", join([element("p", element("strong", head)), element("p", body)]), f"verdict {kind}")
+        return verdict_box("stop", f"Do not deploy, because {reasons}.", told)
+    return verdict_box("good", "Deploy: it passes every check that could be made here.", told)
 
 
 def _figures(manifest: Manifest, measured: Evidence, test: SplitMetrics) -> Html:

@@ -152,6 +152,10 @@ def metric_line(**values: float) -> str:
 class _Metrics(Watcher):
     def __init__(self, say: Say, checkpoints: Checkpoints) -> None:
         self._say, self._checkpoints = say, checkpoints
+        self._head = 0
+
+    def phases(self, head: int, epochs: int) -> None:  # noqa: ARG002
+        self._head = head
 
     def left_out(self, unreadable: Sequence[Any]) -> None:
         for one in unreadable:
@@ -168,7 +172,7 @@ class _Metrics(Watcher):
         told = metric_line(
             loss=epoch.loss, validation_loss=epoch.validation_loss, validation_accuracy=epoch.validation_accuracy
         )
-        self._say(f"epoch {epoch.number} of {of}: {told}")
+        self._say(f"{epoch.place(of, self._head)}: {told}")
 
     def finding(self, severity: str, rule: str, meaning: str) -> None:
         self._say(f"{severity}: {rule}: {meaning}")

@@ -107,6 +107,13 @@ class Epoch:
     compute_seconds: float = 0.0
     images_per_second: float = 0.0
 
+    def place(self, of: int, head: int) -> str:
+        """Where the training is, as its settings count: the ``head`` first passes, of the last layer alone, are none of
+        the epochs that were asked for."""
+        if self.number <= head:
+            return f"last layer, pass {self.number} of {head}"
+        return f"epoch {self.number - head} of {of - head}"
+
 
 @dataclass(frozen=True)
 class EpochSample:
@@ -167,14 +174,17 @@ class Watcher:
     def split(self, split: Split) -> None:
         """Training: which photos train, validate and test."""
 
+    def phases(self, head: int, epochs: int) -> None:
+        """Training: ``head`` passes of the last layer alone come first, then up to ``epochs`` epochs of fine-tuning."""
+
     def resumed(self, epochs: int) -> None:
-        """Training: resumed after ``epochs`` completed ones."""
+        """Training: resumed after ``epochs`` completed ones, those of the first phase among them."""
 
     def training_step(self, epoch: int, step: int, steps: int) -> None:
         """Training: ``step`` of the ``steps`` of fine-tuning epoch ``epoch`` is done."""
 
     def epoch(self, epoch: Epoch, of: int) -> None:
-        """Training: an epoch has ended, of at most ``of``."""
+        """Training: an epoch has ended, of at most ``of`` in both phases."""
 
     def finding(self, severity: str, rule: str, meaning: str) -> None:
         """Training: a diagnostic rule has fired; ``severity`` is ``warning`` or ``error``."""

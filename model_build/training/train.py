@@ -129,9 +129,10 @@ def _train(
     fingerprint = fingerprint_of(served.photos, served.sha256)
     origin = f"sha256 {_sha256(weights)}" if weights else "imagenet" if config.pretrained else "random"
     state = partial.state({**config.to_document(), "data": fingerprint, "weights": origin})
+    fine = 0 if config.fine_tune == "none" else config.epochs
+    watcher.phases(config.head_epochs, fine)
     if state:
         watcher.resumed(len(state.history))
-    fine = 0 if config.fine_tune == "none" else config.epochs
     with TensorBoardLog(partial.folder / FOLDER_NAME) as log:
 
         def ended(epoch: Epoch) -> None:

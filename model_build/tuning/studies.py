@@ -139,6 +139,11 @@ def load_study(place: StudyPlace) -> optuna.Study:
     return study
 
 
+def discard_study(place: StudyPlace) -> None:
+    """Forget a study and its trials; its folder stays."""
+    require_optuna().delete_study(study_name=place.name, storage=_storage(place.storage))
+
+
 def requeue(study: optuna.Study, number: int) -> None:
     """Have a trial that was broken off run again, with the same settings, by whoever comes next. One that ended
     meanwhile is left alone."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from model_build.files import json_bytes, write_atomic
 from model_build.html import charts
 from model_build.html.charts import WIDTH, svg
-from model_build.html.elements import Html, element, figure, page, table, text, tiles
+from model_build.html.elements import Html, element, figure, join, page, table, text, tiles, verdict_box
 from model_build.training.run import TUNING_NAME
 from model_build.tuning.space import Value
 from model_build.tuning.studies import PAGE_NAME, StudyPlace
@@ -18,6 +19,7 @@ from model_build.tuning.study_summary import StudySummary, TrialRow
 _MOST_ROWS = 50
 _ROUGH_BELOW = 20
 _LEADING_SHARE = 0.25
+_WORTH = 0.005  # half a point: less is within what another seed makes of the same settings
 STYLE = """
 svg .dot { fill: var(--series1); } svg .given-up { fill: none; stroke: var(--muted); stroke-width: 1.5; }
 svg .leader { fill: var(--series2); } svg .step { fill: none; stroke: var(--series2); stroke-width: 2; }
@@ -25,26 +27,38 @@ svg .axis { stroke: var(--muted); }
 svg .way { fill: none; stroke: var(--muted); stroke-opacity: .35; }
 svg .way.led { stroke: var(--series1); stroke-opacity: .8; }
 svg .over { paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; }
+.dense table { font-size: .8125rem; } .dense th, .dense td { padding-right: .7rem; }
+.dense thead th { white-space: normal; vertical-align: bottom; }
 svg .way.best { stroke: var(--series2); stroke-width: 3; stroke-opacity: 1; }
 """
 
 
-def write_pages(findings: StudySummary, place: StudyPlace) -> None:
-    """Replace ``tuning.json`` and ``tuning.html`` of the study's folder, each in one step."""
+def write_pages(findings: StudySummary, place: StudyPlace, best_run: Path | None = None) -> None:
+    """Replace ``tuning.json`` and ``tuning.html`` of the study's folder, each in one step.
+
+    Args:
+        best_run: the best trial's run folder, if it is on this machine.
+    """
     place.folder.mkdir(parents=True, exist_ok=True)
     write_atomic(place.folder / TUNING_NAME, json_bytes(findings.to_document()))
     body = page(
-        f"Tuning {findings.study}", [element("h1", f"Tuning: {findings.study}"), *section(findings)], style=STYLE
+        f"Tuning {findings.study}",
+        [element("h1", f"Tuning: {findings.study}"), *section(findings, best_run)],
+        style=STYLE,
     )
     write_atomic(place.folder / PAGE_NAME, body.encode())
 
 
-def section(findings: StudySummary) -> list[Html]:
+def section(findings: StudySummary, best_run: Path | None = None) -> list[Html]:
     """The parts of the page below its title."""
     best = findings.best
     if best is None:
-        return [element("p", "No trial has completed yet."), _trials(findings)]
+        return [
+            verdict_box("stop", "There is no result: no trial has run to its end.", "Run the same command again."),
+            _trials(findings),
+        ]
     parts = [
+        _verdict(findings, best, best_run),
         tiles(
             (
                 (f"{best.accuracy or 0.0:.1%}", "best validation accuracy"),
@@ -88,6 +102,25 @@ def section(findings: StudySummary) -> list[Html]:
     return [*parts, element("h2", "All trials"), _trials(findings)]
 
 
+def _verdict(findings: StudySummary, best: TrialRow, best_run: Path | None) -> Html:
+    gain, reached = findings.gain, f"{best.accuracy or 0.0:.1%}"
+    if gain is None:
+        kind, head = "note", f"Trial {best.number} is the best, with {reached}; no trial with the defaults has ended."
+    elif gain < _WORTH:
+        kind = "note"
+        head = f"Keep the defaults: tuning has gained {100 * gain:.1f} points over them, which may be chance."
+    else:
+        kind = "good"
+        head = (
+            f"Use the settings of trial {best.number}: {reached}, {100 * gain:.1f} points more than with the defaults."
+        )
+    train = f"bucketlens model train DATA --out runs/{findings.study} --best-of {findings.study}"
+    convert = f"bucketlens model convert {best_run}" if best_run else train
+    after = " converts its run; to train it anew: " if best_run else " trains with its settings."
+    body = [element("code", convert), after, *([element("code", train)] if best_run else [])]
+    return verdict_box(kind, head, join(map(text, body)))
+
+
 def drawn(value: object) -> str:
     """A setting's value, short."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -97,7 +130,7 @@ def _trials(findings: StudySummary) -> Html:
     rows = sorted(findings.trials, key=lambda row: (row.state != "complete", -(row.accuracy or 0.0)))
     names = list(dict.fromkeys(name for row in rows for name in row.params))
     head = ("trial", "state", "accuracy", "epochs run", "minutes", *(name.replace("_", " ") for name in names))
-    made = table(head, [_cells(row, names) for row in rows[:_MOST_ROWS]], words=(1,))
+    made = element("div", table(head, [_cells(row, names) for row in rows[:_MOST_ROWS]], words=(1,)), "dense")
     left = len(rows) - _MOST_ROWS
     return made if left <= 0 else Html(made + element("p", f"... and {left} more, in {TUNING_NAME}.", "muted"))
 
@@ -170,7 +203,9 @@ def parallel_coordinates(findings: StudySummary) -> Html:
     ]
     accuracies = [row.accuracy or 0.0 for row in rows]
     axes.append(_Axis.of("accuracy", accuracies))
-    left, right, top, tall = 64, 70, 40, 270
+    # Words stand left of their axis: those of the first one need room, the names of backbones most.
+    left = max(64, *(12 + 7 * len(word) for _, word in axes[0].words))
+    right, top, tall = 70, 54, 270
     gap = (WIDTH - left - right) / max(1, len(axes) - 1)
     parts = []
     led = max(1, round(len(rows) * _LEADING_SHARE))
@@ -186,7 +221,8 @@ def parallel_coordinates(findings: StudySummary) -> Html:
         across = left + place * gap
         last = place == len(axes) - 1
         parts.append(f'<line class="axis" x1="{across:.1f}" y1="{top}" x2="{across:.1f}" y2="{top + tall}"/>')
-        parts.append(f'<text x="{across:.1f}" y="{top - 18}" text-anchor="middle">{text(axis.name)}</text>')
+        for line, word in enumerate(reversed(axis.name.split(" "))):
+            parts.append(f'<text x="{across:.1f}" y="{top - 18 - 15 * line}" text-anchor="middle">{text(word)}</text>')
         for at, word in axis.words:
             side = 8 if last else -6
             anchor = "start" if last else "end"

@@ -17,6 +17,9 @@ from model_build.tuning.studies import DEFAULT_FOLDER, StudyPlace, load_study
 if TYPE_CHECKING:
     import optuna
 
+DEFAULTS = "defaults"
+"""User attribute of the trials that are trained without tuning's changes, one a backbone."""
+
 _FEWEST_FOR_IMPORTANCE = 6
 _IMPORTANCE_SEED = 7
 
@@ -32,6 +35,7 @@ class TrialRow:
         epochs: epochs it trained.
         seconds: how long it took.
         note: why it failed.
+        defaults: whether its settings are what training takes without tuning, as far as the search space holds them.
     """
 
     number: int
@@ -41,6 +45,7 @@ class TrialRow:
     epochs: int
     seconds: float | None
     note: str = ""
+    defaults: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,12 @@ class StudySummary:
     importance: dict[str, float]
     trials: tuple[TrialRow, ...]
     logarithmic: tuple[str, ...] = ()
+
+    @property
+    def gain(self) -> float | None:
+        """How far the best accuracy is above that of the best defaults, 0 to 1; None where none ran to their end."""
+        reached = [row.accuracy for row in self.trials if row.defaults and row.state == "complete" and row.accuracy]
+        return self.best.accuracy - max(reached) if reached and self.best and self.best.accuracy else None
 
     def count(self, state: str) -> int:
         return sum(trial.state == state for trial in self.trials)
@@ -143,6 +154,7 @@ def _row(trial: optuna.trial.FrozenTrial) -> TrialRow:
         epochs=int(trial.user_attrs.get("epochs", 0)),
         seconds=None if trial.duration is None else round(trial.duration.total_seconds(), 1),
         note=str(trial.user_attrs.get("failure", "")),
+        defaults=bool(trial.user_attrs.get(DEFAULTS)),
     )
 
 

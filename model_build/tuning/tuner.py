@@ -9,14 +9,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
 from model_build.choices import Pruner
 from model_build.training.config import without_removed
 from model_build.training.observers import SILENT, Watcher
-from model_build.tuning.studies import StudyPlace, create_study, fail_abandoned, requeue, require_optuna, worker
-from model_build.tuning.study_summary import StudySummary, best_trial, summary_of
+from model_build.tuning.studies import (
+    StudyPlace,
+    create_study,
+    discard_study,
+    fail_abandoned,
+    requeue,
+    require_optuna,
+    worker,
+)
+from model_build.tuning.study_summary import DEFAULTS, StudySummary, best_trial, summary_of
 from model_build.tuning.trials import (
     STAGES,
     Objective,
@@ -96,7 +104,11 @@ def tune(
     """
     wait = wait or threading.Event().wait
     deadline = clock() + tuning.timeout if tuning.timeout is not None else math.inf
-    study = create_study(tuning.place, pruner=pruner_of(tuning.pruner, STAGES, tuning.trials))
+    pruner = pruner_of(tuning.pruner, STAGES, tuning.trials)
+    study = create_study(tuning.place, pruner=pruner)
+    if _differences(study, tuning) and not any(_counts(study)):  # a first command that was wrong binds nobody
+        discard_study(tuning.place)
+        study = create_study(tuning.place, pruner=pruner)
     with tuning.place.locked():
         order = _begin(study, tuning)
     study.sampler = sampler_of(tuning.config({}).seed + order, tuning.trials)
@@ -155,29 +167,42 @@ def tidy(study: optuna.Study, place: StudyPlace) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def _about(tuning: Tuning) -> dict[str, dict[str, Any]]:
+    """What makes the trials of a study comparable."""
+    return {
+        "space": {name: repr(dimension) for name, dimension in tuning.space.dimensions.items()},
+        "fixed": {name: value for name, value in tuning.fixed.items() if name not in tuning.space.dimensions},
+        "facts": dict(tuning.facts or {}),
+    }
+
+
+def _differences(study: optuna.Study, tuning: Tuning) -> dict[str, list[str]]:
+    """In what the study was begun otherwise, by part; nothing for a new one."""
+    found: dict[str, list[str]] = {}
+    for part, values in _about(tuning).items():
+        begun = study.user_attrs.get(part)
+        begun = begun and without_removed(begun, f"the study {tuning.place.name}")
+        if begun is not None and begun != values:
+            names = begun.keys() | values.keys()
+            found[part] = sorted(name for name in names if begun.get(name) != values.get(name))
+    return found
+
+
 def _begin(study: optuna.Study, tuning: Tuning) -> int:
     """Write down what the study is about, or compare; how many processes have begun before this one.
 
     Raises:
         UserError: the study is about something else.
     """
-    about = {
-        "space": {name: repr(dimension) for name, dimension in tuning.space.dimensions.items()},
-        "fixed": {name: value for name, value in tuning.fixed.items() if name not in tuning.space.dimensions},
-        "facts": dict(tuning.facts or {}),
-    }
+    for part, names in _differences(study, tuning).items():
+        raise UserError(
+            f"the study {tuning.place.name!r} was started with other {_WORDS[part]} ({', '.join(names)}); its trials"
+            " would not compare: give the same again, or another --study name"
+        )
     attributes = study.user_attrs
-    for part, values in about.items():
-        begun = attributes.get(part)
-        begun = begun and without_removed(begun, f"the study {tuning.place.name}")
-        if begun is None:
+    for part, values in _about(tuning).items():
+        if part not in attributes:
             study.set_user_attr(part, values)
-        elif begun != values:
-            names = sorted(name for name in begun.keys() | values.keys() if begun.get(name) != values.get(name))
-            raise UserError(
-                f"the study {tuning.place.name!r} was started with other {_WORDS[part]} ({', '.join(names)}); its "
-                "trials would not be comparable: give the same ones again, or another --study name"
-            )
     order = int(attributes.get("processes", 0))
     study.set_user_attr("processes", order + 1)
     if not order:
@@ -186,7 +211,7 @@ def _begin(study: optuna.Study, tuning: Tuning) -> int:
             defaults = tuning.config({} if name is None else {"backbone": name})
             if not defaults.epochs:
                 defaults = replace(defaults, epochs=tuning.epochs)
-            study.enqueue_trial(tuning.space.inside(defaults))
+            study.enqueue_trial(tuning.space.inside(defaults), user_attrs={DEFAULTS: True})
     return order
 
 

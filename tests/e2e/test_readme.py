@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import Application
+from tests.e2e.conftest import BIN, Application
 from tests.support.bundles import FIXTURES
 
 
@@ -46,14 +47,36 @@ def test_the_console_script_says_the_same(application: Application) -> None:
     application.run(
         "aws", "s3", "cp", FIXTURES / "images" / "red.png", application.stack.deployment.outputs["InputUri"]
     )
-    application.until(lambda: len(application.items()) == 1)
-    item = json.loads(application.run("bucketlens", "results", "get", "red.png").stdout)
-    assert item["label"] == "red"
+    waited = application.run("bucketlens", "results", "find", "--wait", "all", "--format", "json")
+    one = json.loads(application.run("bucketlens", "results", "get", "red.png").stdout)
+    assert one["prediction"]["label"] == "red"
+    assert json.loads(waited.stdout) == one
+    uri = f"s3://{application.stack.bucket}/predictions/red.png.json"
+    in_s3 = json.loads(application.run("aws", "s3", "cp", uri, "-").stdout)
+    assert {**in_s3, "timing_ms": {}} == one
     table = application.run("bucketlens", "results", "find", "--label", "red").stdout
     assert "incoming/red.png" in table
     nothing = application.run("bucketlens", "results", "find", "--rejected")
     assert nothing.stdout == ""
     assert "no results match" in nothing.stderr
+
+
+@pytest.mark.slow
+def test_results_are_watched_as_they_come_until_ctrl_c(application: Application) -> None:
+    command = [str(BIN / "bucketlens"), "results", "watch", "--interval", "1", "--format", "json"]
+    with subprocess.Popen(
+        command, env=application.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout
+        assert watching.stderr
+        assert watching.stderr.readline() == "waiting for results; Ctrl-C ends it\n"
+        application.run(
+            "aws", "s3", "cp", FIXTURES / "images" / "red.png", application.stack.deployment.outputs["InputUri"]
+        )
+        assert json.loads(watching.stdout.readline())["prediction"]["label"] == "red"
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 0
+        assert (watching.stdout.read(), watching.stderr.read()) == ("", "")
 
 
 FOLDERS = r"events|functions|model_build|bucketlens|tests|docs|benchmarks|\.ci|\.github"

@@ -167,7 +167,7 @@ def test_a_broken_live_version_does_not_block_its_repair(aws: Aws, made: Made) -
     done = publish_bundle(made.good, URI, aws.s3)
     check = next(check for check in done.verdict.checks if check.name == "live")
     assert check.passed is None
-    assert "it cannot be run: model.tflite is not what was published" in check.detail
+    assert "it cannot be run: model.tflite is not what the manifest lists" in check.detail
 
 
 def test_other_classes_are_not_compared(aws: Aws, made: Made, tmp_path: Path) -> None:

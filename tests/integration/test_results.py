@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from bucketlens.cli.main import app
 from bucketlens.local.stack import LocalStack
-from bucketlens.results import COLUMNS, Query, find, get, write_csv, write_json
+from bucketlens.polling import Images
+from bucketlens.results import COLUMNS, Query, document, find, get, plain, write_csv, write_json
 from bucketlens.stack import Stack
 from classifier.errors import UserError
 from classifier.model import Prediction
@@ -20,6 +27,7 @@ from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from tests.conftest import ROOT
 
 MODEL = ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64)
+CORRUPT = Rejection("image.corrupt", "JPEG cannot be decoded")
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +36,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     with LocalStack(ROOT / "template.yaml", port=0, event_source=False, log_folder=folder) as running:
         for index, (label, confidence) in enumerate([("cat", 0.95), ("cat", 0.55), ("cat", 0.4), ("dog, hot", 0.3)]):
             put(running, f"{index}.jpg", top=(Prediction(label, confidence),), needs_review=confidence < 0.5)
-        put(running, "bad.jpg", error=Rejection("image.corrupt", "JPEG cannot be decoded"))
+        put(running, "bad.jpg", error=CORRUPT)
         yield running
 
 
 def put(stack: LocalStack, name: str, **outcome: Any) -> None:
     image = ImageFacts(stack.bucket, f"incoming/{name}", etag="e", size_bytes=7)
-    made = Result(image, MODEL, f"2026-11-20T12:00:0{len(name)}.000Z", "r", **outcome)
+    made = Result(image, MODEL, f"2026-11-20T12:00:{len(name) % 60:02}.000Z", "r", **outcome)
     stack.aws.dynamodb.put_item(TableName=stack.table, Item=made.to_item(sequencer="0A", output_uri="s3://b/k"))
 
 
@@ -59,6 +67,124 @@ def test_by_attention(stack: LocalStack) -> None:
 def test_everything(stack: LocalStack) -> None:
     assert sorted(names(stack, Query())) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "bad.jpg"]
     assert sorted(names(stack, Query(min_confidence=0.4))) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_by_prefix_and_time(stack: LocalStack) -> None:
+    root = f"s3://{stack.bucket}/incoming/"
+    assert names(stack, Query(prefix=f"{root}b")) == ["bad.jpg"]
+    assert names(stack, Query(label="cat", min_confidence=0.5, prefix=f"{root}1")) == ["1.jpg"]
+    assert names(stack, Query(rejected=True, prefix=f"{root}1")) == []
+    assert names(stack, Query(after="2026-11-20T12:00:06.000Z")) == ["bad.jpg"]
+
+
+def test_images_are_done_when_the_result_is_of_their_content(stack: LocalStack) -> None:
+    def images(now: str = "2026-11-21T00:00:00+00:00") -> Images:
+        return Images(
+            stack.aws.s3,
+            stack.aws.dynamodb,
+            bucket=stack.bucket,
+            prefix="incoming/dropped/",
+            table=stack.table,
+            now=datetime.fromisoformat(now),
+        )
+
+    keys = [f"incoming/dropped/{number:03}.jpg" for number in range(102)]
+    for key in (*keys, "incoming/dropped/folder/"):
+        stack.aws.s3.put_object(Bucket=stack.bucket, Key=key, Body=b"now")
+    waited = images()
+    assert (waited.total, waited.done()) == (102, 0)
+    etag = stack.aws.s3.head_object(Bucket=stack.bucket, Key=keys[0])["ETag"].strip('"')
+
+    def record(key: str, etag: str, *, unfinished: bool = False) -> None:
+        made = Result(ImageFacts(stack.bucket, key, etag=etag), MODEL, "2026-11-20T12:00:00.000Z", "r", error=CORRUPT)
+        item = made.to_item(sequencer=None, output_uri=None, unfinished=unfinished)
+        stack.aws.dynamodb.put_item(TableName=stack.table, Item=item)
+
+    for key in keys[3:]:
+        record(key, etag)
+    record(keys[0], "of other content")
+    record(keys[1], etag, unfinished=True)
+    assert waited.done() == 99
+    assert waited.done() == 99, "what is done is not asked for again, and not forgotten"
+    for key in keys[:3]:
+        record(key, etag)
+    assert waited.done() == 102
+    record(keys[0], "replaced since it was listed")
+    assert images("2026-11-20T11:59:59+00:00").done() == 102
+    for key in keys:
+        stack.aws.dynamodb.delete_item(TableName=stack.table, Key={"image_uri": {"S": f"s3://{stack.bucket}/{key}"}})
+
+
+@pytest.fixture
+def command(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.endpoint_url)
+    return lambda *words: CliRunner().invoke(app, ["results", *words])
+
+
+def test_waiting_ends_with_what_was_asked_for(command: Callable[..., Any]) -> None:
+    done = command("find", "--label", "cat", "--wait", "3", "--format", "json")
+    assert done.exit_code == 0, done.output
+    assert [json.loads(line)["image"]["key"] for line in done.stdout.splitlines()] == [
+        "incoming/0.jpg",
+        "incoming/1.jpg",
+        "incoming/2.jpg",
+    ]
+
+
+def test_when_the_time_is_up_what_has_come_is_printed(command: Callable[..., Any]) -> None:
+    done = command("find", "--label", "cat", "--wait", "4", "--timeout", "0", "--format", "json")
+    assert len(done.stdout.splitlines()) == 3
+    assert isinstance(done.exception, UserError)
+    assert "after 0 s 3 of 4 match" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--wait", "some"), "neither a number of results, from 1, nor all"),
+        (("--wait", "0"), "neither a number of results, from 1, nor all"),
+        (("--wait", "all", "--prefix", "nothing/"), "no images at s3://.*/incoming/nothing/ to wait for"),
+    ],
+)
+def test_waiting_for_nothing_is_refused(command: Callable[..., Any], words: tuple[str, ...], message: str) -> None:
+    done = command("find", *words)
+    assert isinstance(done.exception, UserError)
+    assert re.search(message, str(done.exception))
+
+
+def test_one_document_whoever_prints_it(command: Callable[..., Any], stack: LocalStack) -> None:
+    (found,) = command("find", "--label", "dog, hot", "--format", "json").stdout.splitlines()
+    assert json.loads(found) == json.loads(command("get", "3.jpg").stdout)
+
+
+def test_a_piped_table_shows_whole_keys_and_the_model(command: Callable[..., Any], stack: LocalStack) -> None:
+    key = "long/" + "k" * 300
+    put(stack, key, top=(Prediction("long", 0.5),))
+    table = command("find", "--label", "long").stdout
+    assert f"│ incoming/{key} │ long " in table
+    assert MODEL.version in table
+
+
+FACTS = st.builds(
+    ImageFacts,
+    bucket=st.just("photos"),
+    key=st.text(min_size=1),
+    version_id=st.none() | st.just("v1"),
+    etag=st.none() | st.just("e"),
+    size_bytes=st.none() | st.integers(0, 2**40),
+    format=st.none() | st.sampled_from(["JPEG", "PNG"]),
+    width=st.none() | st.integers(1, 65535),
+    height=st.none() | st.integers(1, 65535),
+)
+TOP = st.lists(st.builds(Prediction, st.text(min_size=1), st.floats(0, 1)), min_size=1)
+
+
+@given(FACTS, st.builds(dict, top=TOP.map(tuple), needs_review=st.booleans()) | st.just({"error": CORRUPT}))
+def test_the_document_of_an_item_is_the_one_in_s3_but_for_the_times_it_took(
+    facts: ImageFacts, outcome: dict[str, Any]
+) -> None:
+    made = Result(facts, MODEL, "2026-11-20T12:00:00.000Z", "r", **outcome)
+    assert document(plain(made.to_item(sequencer="0A", output_uri="s3://b/k"))) == made.to_document()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +227,8 @@ def test_one_image_by_uri_key_or_name(stack: LocalStack, monkeypatch: pytest.Mon
 def test_formats_hold_what_was_found(stack: LocalStack) -> None:
     out = io.StringIO()
     assert write_json(find(stack.aws.dynamodb, stack.table, Query(label="cat")), out) == 3
-    assert [json.loads(line)["confidence"] for line in out.getvalue().splitlines()] == [0.95, 0.55, 0.4]
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["prediction"]["confidence"] for line in lines] == [0.95, 0.55, 0.4]
     out = io.StringIO()
     assert write_csv(find(stack.aws.dynamodb, stack.table, Query(label="dog, hot")), out) == 1
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))

@@ -60,7 +60,7 @@ DEFECTS = (
         "what is in flight is not reckoned with",
         (
             ("admission.py", "return pace * (self._begun - self._finished + 1)", "return min(pace, self.budget / 2)"),
-            ("processor.py", "settings.top_k, run.deadline.time_left())", "settings.top_k, 1e6)"),
+            ("classification.py", "top_k, time_left())", "top_k, 1e6)"),
         ),
     ),
     Defect(

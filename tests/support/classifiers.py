@@ -7,9 +7,9 @@ from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 from classifier.bundle import Manifest
+from classifier.classification import Classifier
 from classifier.imaging import Limits, decode
 from classifier.model import Classified, Model, top_k
-from classifier.processor import Classifier
 
 T = TypeVar("T")
 

@@ -35,7 +35,7 @@ FLAGS = (
 
 
 def item(key: str = "incoming/a.jpg", label: str = "hat", confidence: float = 0.9, **other: Any) -> dict[str, Any]:
-    """A classified result as ``bucketlens results get`` prints it."""
+    """A classified result, as the table's item comes back."""
     return {
         "image_uri": f"s3://{BUCKET}/{key}",
         "status": "classified",
@@ -45,6 +45,8 @@ def item(key: str = "incoming/a.jpg", label: str = "hat", confidence: float = 0.
         "needs_review": False,
         "model_name": "clothing",
         "model_version": VERSIONS[0],
+        "model_sha256": "0" * 64,
+        "request_id": "r",
         "classified_at": "2026-11-20T12:00:00.000Z",
         "etag": "0" * 32,
         "size_bytes": 1234,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,9 @@ from typer.testing import CliRunner
 
 from bucketlens.cli.main import app, explain
 from bucketlens.cli.main import run as run_to_exit
+from model_build.choices import BACKBONES
 from tests.conftest import ROOT
+from tests.unit.model_build.photos import write_photos
 
 CONTRACT = {
     "model sample-data",
@@ -37,6 +40,8 @@ CONTRACT = {
     "results get",
     "results find",
     "results gallery",
+    "results watch",
+    "predict",
     "reconcile",
     "dlq list",
     "dlq redrive",
@@ -66,7 +71,13 @@ def test_every_command_explains_itself_with_an_example(words: str, text: str) ->
 @pytest.mark.parametrize(
     ("words", "environment", "message"),
     [
-        ("results find", {}, "no AWS region"),
+        (
+            "results find",
+            {},
+            'no AWS region: set AWS_REGION, or a region in your AWS profile; for the local stack: eval "$(',
+        ),
+        ("model versions", {}, "give --at s3://bucket/models/ or set BUCKETLENS_BUCKET"),
+        ("model publish tests/fixtures/bundle --to s3://b/models/", {}, "where the bucket has 3 to 63"),
         ("results find", {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}, "no AWS credentials"),
         ("results find --rejected --label x", {}, "cannot be combined with --label"),
         ("local env --port 1", {}, "bucketlens local up"),
@@ -112,6 +123,37 @@ def test_a_failure_is_one_line_and_not_exit_code_0(
         assert message in shown.err
         assert [line for line in shown.err.splitlines() if line.startswith("error: ")] == shown.err.splitlines()[-1:]
     assert set(ROOT.iterdir()) == before, "something was left half-written"
+
+
+@pytest.mark.parametrize("option", ["--at", "--to"])
+@pytest.mark.parametrize("words", ["publish tests/fixtures/bundle", "promote x", "rollback", "versions"])
+def test_the_model_location_has_two_spellings_and_a_default(
+    words: str, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for arguments in ([option, "s3://b/models/"], []):
+        monkeypatch.setenv("BUCKETLENS_BUCKET", "b")
+        # A bucket of one letter, so that no run gets as far as AWS.
+        done = CliRunner().invoke(app, ["model", *words.split(), *arguments])
+        assert "'s3://b/models/' is not a model location" in str(done.exception)
+
+
+def test_training_names_the_backbones() -> None:
+    shown = " ".join(CliRunner().invoke(app, ["model", "train", "--help"]).stdout.split())
+    assert ", ".join(BACKBONES) in shown
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", {"red": 12, "green": 12})
+    command = [sys.executable, "-m", "bucketlens.cli.main", "model", "train", str(photos), "--out", str(tmp_path / "r")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as training:
+        assert training.stderr
+        assert "2 classes" in training.stderr.readline()
+        training.send_signal(signal.SIGINT)
+        assert "run the same command again to resume" in training.stderr.read()
+    assert training.returncode == 130
 
 
 def test_errors_of_the_sdk_say_what_to_do() -> None:

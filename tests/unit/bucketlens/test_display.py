@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bucketlens.cli.display import (
+    Screen,
     class_table,
     confusion_table,
     conversion_lines,
@@ -19,6 +20,7 @@ from model_build.conversion.convert import Conversion, Converted
 from model_build.evaluation.comparison import Change, Difference
 from model_build.evaluation.gate import Check, Verdict
 from model_build.metrics.scores import score
+from model_build.training.observers import Epoch
 
 
 def text(table: Table | None) -> str:
@@ -79,3 +81,18 @@ def test_changes_and_checks_are_shown_as_they_are() -> None:
     assert "0.900" in shown
     lines = gate_lines(Verdict((Check("recall", False, "low"), Check("live", None, "nothing is live"))))
     assert lines == ["gate: recall failed: low", "gate: live not judged: nothing is live"]
+
+
+def test_epochs_are_counted_as_they_were_asked_for() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    screen = Screen(console)
+    screen.phases(head=30, epochs=6)
+    screen.resumed(33)
+    for number in (25, 35):
+        screen.epoch(Epoch(number, 1.0, 0.5, 0.75, best=False), of=36)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "resuming after epoch 3 of an interrupted training",
+        "last layer, pass 25 of 30: validation accuracy 0.7500, loss 0.5000",
+        "epoch 5 of 6: validation accuracy 0.7500, loss 0.5000",
+    ]

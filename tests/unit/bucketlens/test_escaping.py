@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bucketlens.cli.results import print_table
 from bucketlens.escaping import csv_cell, json_text, printable
-from bucketlens.results import write_csv, write_json
+from bucketlens.results import document, write_csv, write_json
+from tests.support import gallery
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 BIDI = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
@@ -76,14 +77,13 @@ def test_cells_of_other_values_stay_numbers() -> None:
 
 
 def test_every_format_of_results_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    item = {"image_uri": f"s3://b/incoming/{HOSTILE}", "status": "classified", "label": f"=1+{HOSTILE}",
-            "confidence": 0.5, "error_code": HOSTILE, "classified_at": HOSTILE}  # fmt: skip
+    item = {**gallery.item(f"incoming/{HOSTILE}", f"=1+{HOSTILE}"), "error_code": HOSTILE, "classified_at": HOSTILE}
     print_table(iter([item]))
     written, rows = io.StringIO(), io.StringIO()
     write_json(iter([item]), written)
     write_csv(iter([item]), rows)
     for text in (capsys.readouterr().out, written.getvalue(), rows.getvalue()):
         assert harmless(text.replace("\n", ""))
-    assert json.loads(written.getvalue()) == item
+    assert json.loads(written.getvalue()) == document(item)
     (row,) = csv.DictReader(io.StringIO(rows.getvalue()))
     assert row["label"].startswith("'=1+")

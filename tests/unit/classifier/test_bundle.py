@@ -134,7 +134,7 @@ def test_versions_sort_by_time_wherever_they_are_made(early: datetime, seconds: 
 
 def test_verify_tells_what_differs() -> None:
     assert verify("x", b"abc", FileEntry.of(b"abc")) == b"abc"
-    with pytest.raises(ModelIntegrityError, match=r"x is not what was published: 2 bytes"):
+    with pytest.raises(ModelIntegrityError, match=r"x is not what the manifest lists: 2 bytes"):
         verify("x", b"ab", FileEntry.of(b"abc"))
 
 

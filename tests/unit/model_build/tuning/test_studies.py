@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from classifier.errors import UserError
+from model_build.choices import BACKBONES
+from model_build.tuning.space import Value
 from model_build.tuning.studies import StudyPlace, create_study, forget, is_known_dead, load_study, worker
-from model_build.tuning.study_html import write_pages
-from model_build.tuning.study_summary import StudySummary, best_of, best_settings, summary_of
+from model_build.tuning.study_html import parallel_coordinates, section, write_pages
+from model_build.tuning.study_summary import StudySummary, TrialRow, best_of, best_settings, summary_of
 from model_build.tuning.tuner import tune
 from tests.unit.model_build.tuning.helpers import FakeTrainer, quality, tuning
 
@@ -112,6 +116,48 @@ def test_the_page_shows_what_was_learnt_and_needs_no_other_file(tmp_path: Path) 
     for words in ("learning rate", "Which settings matter", "All trials", "rough estimate"):
         assert words in page
     assert page.count("<tr>") >= len(findings.trials)
+
+
+def trial(number: int, accuracy: float, *, defaults: bool = False) -> TrialRow:
+    params: dict[str, Value] = {
+        "backbone": "mobilenet_v3_large",
+        "learning_rate": 0.001 * (number + 1),
+        "optimizer": "adamw",
+    }
+    return TrialRow(number, "complete", accuracy, params, 9, 60.0, defaults=defaults)
+
+
+@pytest.mark.parametrize(
+    ("trials", "verdict"),
+    [
+        (
+            (trial(0, 0.84, defaults=True), trial(1, 0.85, defaults=True), trial(2, 0.871)),
+            "Use the settings of trial 2: 87.1%, 2.1 points more than with the defaults.",
+        ),
+        (
+            (trial(0, 0.85, defaults=True), trial(1, 0.853)),
+            "Keep the defaults: tuning has gained 0.3 points over them, which may be chance.",
+        ),
+        ((trial(1, 0.853),), "Trial 1 is the best, with 85.3%; no trial with the defaults has ended."),
+        ((), "There is no result: no trial has run to its end."),
+    ],
+)
+def test_the_page_begins_with_what_to_do(trials: tuple[TrialRow, ...], verdict: str) -> None:
+    best = max(trials, key=lambda row: row.accuracy or 0, default=None)
+    page = "".join(section(StudySummary("flowers", best, {}, trials), Path("studies/flowers/runs/trial-0002")))
+    assert page.startswith('<div class="verdict')
+    assert verdict in page
+    if trials:
+        assert "bucketlens model convert studies/flowers/runs/trial-0002" in page
+        assert "bucketlens model train DATA --out runs/flowers --best-of flowers" in page
+
+
+def test_no_word_of_the_first_axis_is_cut() -> None:
+    rows = [replace(trial(number, 0.8), params={"backbone": name}) for number, name in enumerate(BACKBONES)]
+    drawing = parallel_coordinates(StudySummary("flowers", rows[0], {}, tuple(rows)))
+    places = re.findall(r'<text class="tick over" x="([\d.-]+)"[^>]* text-anchor="end">([^<]*)<', drawing)
+    assert {word for _, word in places} == set(BACKBONES)
+    assert all(float(x) >= 6.5 * len(word) for x, word in places)
 
 
 def test_a_training_takes_the_settings_of_the_best_trial_and_what_the_study_says(tmp_path: Path) -> None:

@@ -63,6 +63,27 @@ def test_the_same_study_again_adds_only_what_is_missing(tmp_path: Path) -> None:
     assert not idle.seen
 
 
+def test_the_gain_is_counted_from_the_trials_with_the_defaults(tmp_path: Path) -> None:
+    findings = tune(tuning(tmp_path, trials=6), FakeTrainer())
+    assert [row.defaults for row in findings.trials] == [True] + [False] * 5
+    assert findings.best is not None
+    assert findings.gain == pytest.approx((findings.best.accuracy or 0) - (findings.trials[0].accuracy or 0))
+
+
+def test_a_first_command_that_could_not_train_binds_nobody(tmp_path: Path) -> None:
+    def offline(config: TrainingConfig, out: Path, watcher: Watcher) -> float:
+        raise UserError("the weights cannot be downloaded")
+
+    with pytest.raises(UserError, match="downloaded"):
+        tune(tuning(tmp_path, trials=2), offline)
+    trainer = FakeTrainer()
+    corrected = tuning(tmp_path, trials=2, fixed={"backbone": "small_cnn", "pretrained": False, "image_size": 24})
+    assert len(tune(corrected, trainer).trials) == 2
+    assert {config.image_size for config in trainer.seen} == {24}
+    with pytest.raises(UserError, match=r"started with other settings \(image_size, pretrained\)"):
+        tune(tuning(tmp_path, trials=3), trainer)
+
+
 def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
     one, two, other = FakeTrainer(), FakeTrainer(), FakeTrainer()
     tune(tuning(tmp_path / "one"), one)
