@@ -5,6 +5,7 @@
   none.
 - **recall**: no class of the test photos is found less often than the floor, by default half the time.
 - **tensors**: the golden photos become the tensors they were at packaging, byte for byte.
+- **classes**: those of the live version. With others its results can no longer be found by the same labels.
 - **live**: on the same test photos not worse than the live version. The comparison is paired: only photos that one
   has right and the other wrong count. Worse is a loss of more than the margin (one point by default), or any loss that
   McNemar's exact one-sided test takes for real (p under 0.05; McNemar, Psychometrika 1947).
@@ -136,6 +137,22 @@ def own_checks(
         accuracy_check(test, limits),
         recall_check(test, limits),
     )
+
+
+def classes_check(version: str, ours: Sequence[str], theirs: Sequence[str]) -> Check:
+    """``theirs``: the labels of the live ``version``; in which order they are does not matter."""
+    name = "classes"
+    lost, new = sorted({*theirs} - {*ours}), sorted({*ours} - {*theirs})
+    if not (lost or new):
+        return Check(name, True, f"the {len(theirs)} classes of the live {version}")
+    told = [f"it lacks {_some(lost)}"] if lost else []
+    told += [f"it adds {_some(new)}"] if new else []
+    return Check(name, False, f"not those of the live {version}: {', '.join(told)}")
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+    return ", ".join(map(repr, labels[:5])) + more
 
 
 def live_check(version: str, ours: Sequence[bool], theirs: Sequence[bool], limits: GateLimits, note: str = "") -> Check:
