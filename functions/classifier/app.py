@@ -4,6 +4,7 @@
   failures"); everything else in the batch is done with.
 - S3, EventBridge: a summary; what failed for now is raised after all other images are done, and Lambda retries.
 - direct: the image's result document.
+- model query: the model that is served, named as in result documents.
 """
 
 from __future__ import annotations
@@ -118,6 +119,9 @@ class Application:
                 batch.images, self.model(), context.aws_request_id, deadline, settle=messages.settle
             )
         _report(batch, outcomes)
+        if batch.source is Source.MODEL_QUERY:
+            manifest = self.model().manifest
+            return {"model": {"name": manifest.name, "version": manifest.version, "sha256": manifest.model.sha256}}
         if batch.source is Source.SQS:
             failures = sorted(messages.failures(outcomes))
             return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
