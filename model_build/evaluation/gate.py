@@ -25,6 +25,7 @@ from classifier.errors import ModelIntegrityError
 from model_build.conversion.convert import Converted
 from model_build.files import known_fields
 from model_build.metrics.answers import ClassMeasured, Measured
+from model_build.metrics.drift import AnswerMix
 from model_build.metrics.threshold import ReviewThreshold
 from model_build.tflite.running import Latency
 
@@ -206,6 +207,7 @@ class Evidence:
         gate: the verdict at packaging; publishing asks again.
         tolerance: share of validation accuracy a format could lose against float32.
         candidates: every format that was measured.
+        baseline: the answers to the validation photos, which later results are compared with.
     """
 
     test: Measured | None = None
@@ -217,6 +219,7 @@ class Evidence:
     gate: Verdict = Verdict(())
     tolerance: float = 0.0
     candidates: tuple[Converted, ...] = ()
+    baseline: AnswerMix | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Evidence:
@@ -237,6 +240,7 @@ class Evidence:
                 gate=Verdict.from_document(metrics.get("gate", {})),
                 tolerance=float(metrics.get("tolerance", 0.0)),
                 candidates=tuple(map(Converted.from_document, metrics.get("candidates", []))),
+                baseline=AnswerMix.from_document(metrics["baseline"]) if metrics.get("baseline") else None,
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ModelIntegrityError(

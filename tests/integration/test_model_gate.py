@@ -91,6 +91,9 @@ def test_the_bundle_carries_what_was_measured(made: Made) -> None:
     assert metrics["review"]["reached"] is True
     assert set(metrics["golden_tensors"]) == {name for name in manifest.files if name.endswith(".png")}
     assert metrics["gate"]["passed"] is True
+    baseline = metrics["baseline"]
+    assert sum(baseline["confidence"]) == sum(baseline["labels"].values()) == metrics["validation"]["images"]
+    assert set(baseline["labels"]) == set(LABELS)
     assert [one["quantization"] for one in metrics["candidates"]] == ["float32", "float16", "dynamic", "int8"]
     # The page travels; where the photos lie on this machine does not.
     page = (made.good / "report.html").read_text()

@@ -73,6 +73,10 @@ WIDGETS: dict[str, tuple[list[Metric], str | None]] = {
         ],
         None,
     ),
+    "Drift (PSI, from `bucketlens results drift --put-metric`)": (
+        _ours("LabelDrift", "ConfidenceDrift", stat="Maximum"),
+        None,
+    ),
     "Estimated cost per 1,000 images (USD; prices of us-east-1)": (
         [
             *(_metric("AWS/Lambda", name, _FUNCTION, "Sum") for name in ("Duration", "Invocations")),
