@@ -38,6 +38,8 @@ class Stack:
     output_prefix: str
     queue_url: str
     dead_letter_queue_url: str
+    model_uri: str
+    function: str
     identifier: str
     parameters: Mapping[str, str]
 
@@ -69,6 +71,8 @@ class Stack:
                 output_prefix=outputs["OutputUri"].removeprefix(root),
                 queue_url=outputs["QueueUrl"],
                 dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
+                model_uri=outputs["ModelUri"],
+                function=outputs["FunctionName"],
                 identifier=stack["StackId"],
                 parameters={one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])},
             )

@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from bucketlens.escaping import printable
 from model_build import Watcher
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class TableOrJson(StrEnum):
 _WIDEST_CONFUSION = 12
 _WIDEST_COLUMN = 4
 _MISTAKES_SHOWN = 10
+_CHANGES_SHOWN = 200
 _UNREADABLE_SHOWN = 20
 _EPOCHS_A_LINE = 5  # where there is no bar, as in a log
 
@@ -214,15 +216,17 @@ def difference_table(difference: Difference) -> Table:
     table = Table(title=f"A {difference.a}, B {difference.b}", title_justify="left")
     for name in ("photo", "label", "A", "", "B", ""):
         table.add_column(name, justify="left" if name else "right")
-    for one in difference.changes:
+    for one in difference.changes[:_CHANGES_SHOWN]:
         table.add_row(
-            escape(one.photo),
+            escape(printable(one.photo)),
             escape(one.truth or "-"),
-            escape(one.a),
+            escape(printable(one.a)),
             f"{one.a_confidence:.3f}",
-            escape(one.b),
+            escape(printable(one.b)),
             f"{one.b_confidence:.3f}",
         )
+    if len(difference.changes) > _CHANGES_SHOWN:
+        table.caption = f"the first {_CHANGES_SHOWN} of {len(difference.changes)}; --format json or csv prints all"
     return table
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bucketlens.cli import (
     dlq,
+    drift,
     evaluate,
     gallery,
     inspect,
@@ -59,6 +60,7 @@ publish.register(model.app)
 tune.register(model.app)
 train_job.register(model.app)
 gallery.register(results.app)
+drift.register(results.app)
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")

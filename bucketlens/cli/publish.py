@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,19 @@ import model_build
 from bucketlens.cli import display
 from bucketlens.cli.display import TableOrJson
 from bucketlens.cli.model import AtOption, DryRunOption, require_interpreter
+from bucketlens.stack import DEFAULT_STACK
+from classifier.errors import UserError
+
+if TYPE_CHECKING:
+    from bucketlens.following import Followers
+
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Return when the functions of --stack classify with it; fail if they do not.")
+]
+StackOption = Annotated[
+    str,
+    typer.Option(envvar="BUCKETLENS_STACK", help="CloudFormation stack whose functions --wait asks (AWS or local)."),
+]
 
 
 def publish(
@@ -36,15 +49,21 @@ def publish(
     force: Annotated[
         str | None, typer.Option("--force", help="Publish although the gate refuses it; the reason is kept in S3.")
     ] = None,
+    wait: WaitOption = False,
+    stack: StackOption = DEFAULT_STACK,
 ) -> None:
     """Verify a bundle, run it through the gate, upload it as an immutable version, and make that the live one.
 
-    The gate: golden test, tensor parity, minimum accuracy, recall of every class, not worse than the live version on
-    the same test photos. A check that cannot be made says why, and does not fail the gate.
+    The gate: golden test, tensor parity, minimum accuracy, recall of every class, the classes of the live version, not
+    worse than it on the same test photos. A check that cannot be made says why, and does not fail
+    the gate.
 
     Example: bucketlens model publish bundles/digits --to s3://my-bucket/models/
     """
     require_interpreter()
+    if wait and no_promote:
+        raise UserError("--wait waits until functions follow a promotion: leave it out, or leave out --no-promote")
+    followers = _followers(wait, stack, to)
     with display.Screen(display.messages()).running() as screen:
         done = model_build.publish(
             bundle,
@@ -65,8 +84,9 @@ def publish(
     console.print(f"{would} {len(done.uploaded)} files, {len(done.present)} already there", markup=False)
     if done.promoted:
         pointer = f"{to.rstrip('/')}/current.json"
-        then = "would name it" if dry_run else "names it: functions that read models there load it within a minute"
-        console.print(f"live: {pointer} {then}", markup=False)
+        console.print(f"live: {pointer} {'would name it' if dry_run else 'names it'}", markup=False)
+        if not dry_run:
+            _follow(followers, done.version)
     typer.echo(done.version)
 
 
@@ -74,24 +94,34 @@ def promote(
     version: Annotated[str, typer.Argument(help="A published version.")],
     at: AtOption = "",
     dry_run: DryRunOption = False,
+    wait: WaitOption = False,
+    stack: StackOption = DEFAULT_STACK,
 ) -> None:
     """Make a published version the live one.
 
     Example: bucketlens model promote 20261120T101500Z-5d313724 --at s3://my-bucket/models/
     """
+    followers = _followers(wait, stack, at)
     before = model_build.promote(version, at, dry_run=dry_run)
     told = f"{'would be live' if dry_run else 'live'}; before: {before.version or 'none'}"
     display.messages().print(told, markup=False)
+    if not dry_run:
+        _follow(followers, version)
     typer.echo(version)
 
 
-def rollback(at: AtOption = "", dry_run: DryRunOption = False) -> None:
+def rollback(
+    at: AtOption = "", dry_run: DryRunOption = False, wait: WaitOption = False, stack: StackOption = DEFAULT_STACK
+) -> None:
     """Make the previously live version live again. Run it twice to go back two versions.
 
     Example: bucketlens model rollback --at s3://my-bucket/models/
     """
+    followers = _followers(wait, stack, at)
     left, version = model_build.rollback(at, dry_run=dry_run)
     display.messages().print(f"{'would leave' if dry_run else 'left'} {left}", markup=False)
+    if not dry_run:
+        _follow(followers, version)
     typer.echo(version)
 
 
@@ -110,6 +140,29 @@ def versions(
         display.results().print(display.versions_table(found))
     else:
         display.messages().print(f"nothing is published at {at}", markup=False)
+
+
+def _followers(wait: bool, stack: str, at: str) -> Followers | None:
+    """Found before anything is changed: what stands in the way of waiting is said at once."""
+    if not wait:
+        return None
+    from bucketlens.following import Followers
+
+    return Followers.of(stack, at)
+
+
+def _follow(followers: Followers | None, version: str) -> None:
+    from classifier.loader import CHECK_INTERVAL_SECONDS
+
+    console = display.messages()
+    if followers is None:
+        console.print(f"running functions follow within {CHECK_INTERVAL_SECONDS:.0f} s (--wait: until they have)")
+        return
+    with console.status(
+        f"waiting until the functions of stack {followers.name} follow: {CHECK_INTERVAL_SECONDS:.0f} s"
+    ):
+        followers.wait(version)
+    console.print(f"every batch that begins from now on is classified by {version}", markup=False)
 
 
 def register(app: typer.Typer) -> None:

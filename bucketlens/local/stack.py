@@ -11,12 +11,14 @@ from typing import Self
 
 from botocore.exceptions import ClientError
 
+from bucketlens.local import lambda_api
 from bucketlens.local.clients import Clients, clients
 from bucketlens.local.constants import DEFAULT_PORT
 from bucketlens.local.deployment import Deployment, deploy
 from bucketlens.local.emulator import Emulator
 from bucketlens.local.event_source import BatchReport, EventSource
 from bucketlens.local.files import FUNCTION_DIR, TEMPLATE
+from bucketlens.local.lambda_api import LambdaApi
 from bucketlens.local.rie import find_emulator
 from bucketlens.local.server import AwsServer, WsgiApplication
 from bucketlens.local.template import LocalTemplate, read_template
@@ -91,8 +93,12 @@ class LocalStack:
             self._aws = clients(self.endpoint_url, connections=50)
             self._deployment = deploy(template, self._aws)
             if self._wants_event_source:
-                self._event_source = self._start_event_source(template, self._deployment, self._aws)
+                functions = self._functions(template, self._deployment)
+                api = LambdaApi(self._deployment.outputs["FunctionName"], functions)
+                starting.callback(api.close)  # after the event source's stop, which ends what it waits for
+                self._event_source = self._start_event_source(functions, self._deployment, self._aws)
                 starting.callback(self._event_source.stop)
+                self.mount(lambda_api.MOUNT, api)
             self._running = starting.pop_all()
         return self
 
@@ -180,11 +186,11 @@ class LocalStack:
     def dead_letter_queue_url(self) -> str:
         return self.deployment.outputs["DeadLetterQueueUrl"]
 
-    def _start_event_source(self, template: LocalTemplate, deployment: Deployment, aws: Clients) -> EventSource:
+    def _functions(self, template: LocalTemplate, deployment: Deployment) -> list[Emulator]:
         function_dir = self._function_dir or template.function_dir
         if not function_dir.is_dir():
             raise UserError(f"the function's folder {function_dir} does not exist; name it with --function-dir")
-        functions = [
+        return [
             Emulator(
                 function_dir,
                 self.settings,
@@ -197,6 +203,8 @@ class LocalStack:
             )
             for number in range(1, self.workers + 1)
         ]
+
+    def _start_event_source(self, functions: list[Emulator], deployment: Deployment, aws: Clients) -> EventSource:
         source = EventSource(
             aws.sqs,
             deployment.event_source,

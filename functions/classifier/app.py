@@ -4,6 +4,7 @@
   failures"); everything else in the batch is done with.
 - S3, EventBridge: a summary; what failed for now is raised after all other images are done, and Lambda retries.
 - direct: the image's result document.
+- model query: the model that is served, named as in result documents.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from classifier.bundle import Manifest
 from classifier.errors import BucketlensError, FatalError, OutOfTime
 from classifier.events import Batch, Source, parse
 from classifier.loader import BundleLoader
+from classifier.measuring import measure
 from classifier.memory import resident_bytes, share_of_decoding
 from classifier.messages import Messages, Queue
 from classifier.pipeline import IN_FLIGHT, Pipeline
@@ -118,6 +120,9 @@ class Application:
                 batch.images, self.model(), context.aws_request_id, deadline, settle=messages.settle
             )
         _report(batch, outcomes)
+        if batch.source is Source.MODEL_QUERY:
+            manifest = self.model().manifest
+            return {"model": {"name": manifest.name, "version": manifest.version, "sha256": manifest.model.sha256}}
         if batch.source is Source.SQS:
             failures = sorted(messages.failures(outcomes))
             return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
@@ -145,6 +150,7 @@ def _workers(settings: Settings, manifest: Manifest, content: bytes) -> WorkerPo
 # While this process has one thread.
 seed.running()
 _application: Application | None = None
+_cold_starts = 1
 try:
     _application = Application.from_environment(os.environ)
     # At import, because Lambda's initialisation has a whole CPU whatever the function's memory.
@@ -155,8 +161,10 @@ except BucketlensError as error:
 
 def handler(event: Any, context: Context) -> dict[str, Any]:
     """Lambda's entry point."""
-    global _application
+    global _application, _cold_starts
     logger.append_keys(request_id=context.aws_request_id)
+    metrics.add_metric("ColdStarts", MetricUnit.Count, _cold_starts)
+    _cold_starts = 0
     try:
         if _application is None:
             _application = Application.from_environment(os.environ)
@@ -190,15 +198,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
 def _report(batch: Batch, outcomes: list[Outcome]) -> None:
     counts = Counter(outcome.status for outcome in outcomes)
-    for status in OutcomeStatus:
-        metrics.add_metric(f"Images{status.capitalize()}", MetricUnit.Count, counts[status])
-    metrics.add_metric("EventsSkipped", MetricUnit.Count, batch.skipped.total())
-    for stage in ("fetch", "decode", "predict"):
-        for outcome in outcomes:
-            if outcome.result is not None and stage in outcome.result.timing_ms:
-                metrics.add_metric(
-                    f"{stage.capitalize()}Time", MetricUnit.Milliseconds, outcome.result.timing_ms[stage]
-                )
+    measure(metrics, outcomes, batch.skipped.total())
     for outcome in outcomes:
         if outcome.error is not None:
             logger.warning(

@@ -22,6 +22,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _SEQUENCER = re.compile(r"[0-9A-Fa-f]+")
 # S3 User Guide, "Creating object key names".
 _LONGEST_KEY = 1024
+MODEL_QUERY = {"query": "model"}
+"""The event that asks which model is served; it names no image."""
 
 
 class Source(StrEnum):
@@ -31,6 +33,7 @@ class Source(StrEnum):
     S3 = "s3"
     EVENTBRIDGE = "eventbridge"
     DIRECT = "direct"
+    MODEL_QUERY = "model_query"
 
 
 class Skip(StrEnum):
@@ -100,6 +103,8 @@ def parse(event: Any, input_prefix: str) -> Batch:
     """
     if not isinstance(event, dict):
         raise UserError(f"the event is {type(event).__name__}, not a JSON object")
+    if event == MODEL_QUERY:
+        return Batch(Source.MODEL_QUERY)
     records = event.get("Records")
     if isinstance(records, list) and any(_is_from(record, "aws:sqs") for record in records):
         return _parse_messages(records, input_prefix)
@@ -189,7 +194,7 @@ def _references(event: Any) -> Iterator[ImageRef | Skip]:
     else:
         raise UserError(
             "the event is not one of: S3 notification, SQS batch of them, EventBridge S3 event, "
-            f'{{"bucket": ..., "key": ...}}; its fields are {sorted(event)}'
+            f'{{"bucket": ..., "key": ...}}, {json.dumps(MODEL_QUERY)}; its fields are {sorted(event)}'
         )
 
 

@@ -25,6 +25,9 @@ from classifier.errors import ModelIntegrityError, ModelUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+CHECK_INTERVAL_SECONDS = 60.0
+"""How often a running function asks whether the pointer has moved."""
+
 
 @dataclass(frozen=True)
 class Bundle:

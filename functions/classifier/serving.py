@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from classifier.bundle import Manifest
 from classifier.errors import ModelUnavailable
-from classifier.loader import BundleLoader
+from classifier.loader import CHECK_INTERVAL_SECONDS, BundleLoader
 from classifier.model import Classified, check_golden
 from classifier.pool import WorkerPool
-
-CHECK_INTERVAL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class ServedModel:
         return self._workers.classify(data, top_k, time_left)
 
     def refresh(self) -> Refresh | None:
-        """Follow the pointer if it has moved; called between batches, at most one small request a minute.
+        """Follow the pointer if it has moved; called between batches, and asks S3 once every CHECK_INTERVAL_SECONDS.
 
         A model once loaded goes on serving while S3 does not answer. A newly promoted version that is damaged or
         that this interpreter refuses fails the batch instead: the next cold start could not serve at all.

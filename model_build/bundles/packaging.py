@@ -32,6 +32,7 @@ from model_build.evaluation.gate import Check, Evidence, GateLimits, Review, Ver
 from model_build.files import require_free, write_atomic
 from model_build.metrics.answers import Quality, judge
 from model_build.metrics.calibration import scaled
+from model_build.metrics.drift import AnswerMix
 from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold
 from model_build.report.evaluation_parts import mistake_pictures
 from model_build.report.model_report import RunEvidence, render_report
@@ -119,6 +120,7 @@ def package(
         gate=verdict,
         tolerance=conversion.tolerance,
         candidates=conversion.models,
+        baseline=validation.mix(run.labels),
     )
     manifest = replace(manifest, metrics=evidence.to_metrics(), files={MODEL_NAME: FileEntry.of(content)})
     pictures = mistake_pictures(test.quality.worst, test.photos.photos)
@@ -156,6 +158,11 @@ class _Answers:
         """Confidence of each prediction as the function gives it, and whether the prediction is right; (photos,)."""
         probabilities = scaled(self.unscaled, self.quality.temperature)
         return probabilities.max(axis=1), probabilities.argmax(axis=1) == self.truth
+
+    def mix(self, labels: Sequence[str]) -> AnswerMix:
+        """The labels and confidences of the predictions, as the function gives them."""
+        predicted = self.unscaled.argmax(axis=1)
+        return AnswerMix.of((labels[row], float(one)) for row, one in zip(predicted, self.served()[0], strict=True))
 
 
 def _review(run: Run, validation: _Answers, test: _Answers, precision: float, review_threshold: float | None) -> Review:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,15 @@ from model_build.bundles.releases import (
 )
 from model_build.data.tensors import Progress
 from model_build.evaluation.comparison import answers_of
-from model_build.evaluation.gate import Check, GateLimits, Verdict, live_check, own_checks, refusal
+from model_build.evaluation.gate import (
+    Check,
+    GateLimits,
+    Verdict,
+    classes_check,
+    live_check,
+    own_checks,
+    refusal,
+)
 from model_build.evaluation.opening import OpenBundle, open_bundle, open_published
 from model_build.files import json_bytes
 
@@ -106,7 +114,9 @@ def publish_bundle(
                 tensor_digests(opened.manifest, opened.files),
                 limits,
             ),
-            compare_with_live(opened, before, where, client, data=data, limits=limits, progress=progress),
+            *compare_with_live(
+                opened, before, where, client, promote=promote, data=data, limits=limits, progress=progress
+            ),
         )
     )
     if not verdict.passed and force is None:
@@ -181,42 +191,62 @@ def compare_with_live(
     where: ModelUri,
     client: S3Client,
     *,
+    promote: bool = True,
     data: Path | None = None,
     limits: GateLimits = GateLimits(),  # noqa: B008
     progress: Progress = lambda *_: None,
-) -> Check:
-    """The gate's check against the live version, on the bundle's test photos.
+) -> tuple[Check, ...]:
+    """The gate's checks against the live version: its classes, and how both do on the bundle's test photos.
 
     What stands in the way of a comparison (no live version, no photos, other classes, a live version that cannot be
-    loaded) leaves the check not judged, and its detail says so: a broken live version must not block its own repair.
+    loaded) leaves a check not judged, and its detail says so: a broken live version must not block its own repair.
+    Other classes fail the check only where the bundle takes the live version's place (``promote``).
 
     Raises:
         UserError: ``data`` is given and is no folder of photos.
     """
     if live.version is None:
-        return Check("live", None, "nothing is live yet")
+        return (Check("live", None, "nothing is live yet"),)
     if live.version == bundle.manifest.version:
-        return Check("live", None, "this is the live version")
+        return (Check("live", None, "this is the live version"),)
+    try:
+        theirs = open_published(ModelUri(where.bucket, where.prefix, live.version), client)
+    except BucketlensError as error:
+        return (_not_compared(live.version, f"it cannot be loaded: {error}"),)
+    classes = classes_check(live.version, bundle.manifest.labels, theirs.manifest.labels)
+    if not (classes.passed or promote):
+        classes = replace(classes, passed=None)
+    return classes, _compare_answers(bundle, theirs, live.version, data=data, limits=limits, progress=progress)
 
-    def not_compared(reason: object) -> Check:
-        return Check("live", None, f"not compared with the live {live.version}: {reason}")
 
+def _compare_answers(
+    bundle: OpenBundle,
+    theirs: OpenBundle,
+    version: str,
+    *,
+    data: Path | None,
+    limits: GateLimits,
+    progress: Progress,
+) -> Check:
     try:
         test = find_test_photos(bundle, data)
     except PhotosMissing as reason:
-        return not_compared(reason)
+        return _not_compared(version, reason)
+    if set(theirs.manifest.labels) != set(bundle.manifest.labels):
+        return _not_compared(version, "it has different classes")
     try:
-        theirs = open_published(ModelUri(where.bucket, where.prefix, live.version), client)
-        if set(theirs.manifest.labels) != set(bundle.manifest.labels):
-            return not_compared("it has different classes")
         on_live = answers_of(theirs.model, test.photos, progress)
     except BucketlensError as error:
-        return not_compared(f"it cannot be run: {error}")
+        return _not_compared(version, f"it cannot be run: {error}")
     on_new = answers_of(bundle.model, test.photos, progress)
     if test.digests is not None and on_new.sha256 != tuple(test.digests):
-        return not_compared("the test photos have changed")
+        return _not_compared(version, "the test photos have changed")
     if not on_new.photos:
-        return not_compared("none of the test photos can be read")
+        return _not_compared(version, "none of the test photos can be read")
     other_data = bundle.manifest.dataset.get("fingerprint") != theirs.manifest.dataset.get("fingerprint")
     note = "; the live version was trained on other photos, which may include some of these" if other_data else ""
-    return live_check(live.version, on_new.right, on_live.right, limits, note)
+    return live_check(version, on_new.right, on_live.right, limits, note)
+
+
+def _not_compared(version: str, reason: object) -> Check:
+    return Check("live", None, f"not compared with the live {version}: {reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,12 @@ def diff(a: OpenBundle, b: OpenBundle, data: Path, *, progress: Progress = lambd
         changes.append(
             Change(photo.name, truth, old, _rounded(before.confidence[row]), new, _rounded(after.confidence[row]))
         )
-    changes.sort(key=lambda change: (-(change.a_confidence + change.b_confidence), change.photo))
-    return Difference(a.name, b.name, len(before.photos), tuple(changes), won, lost, before.unreadable)
+    return Difference(a.name, b.name, len(before.photos), in_order(changes), won, lost, before.unreadable)
+
+
+def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """Those first on which both models are sure: one of them is wrong, and nobody would be asked."""
+    return tuple(sorted(changes, key=lambda change: (-(change.a_confidence + change.b_confidence), change.photo)))
 
 
 def answers_of(model: Model, photos: Sequence[Photo], progress: Progress) -> Answers:

@@ -5,6 +5,7 @@
   none.
 - **recall**: no class of the test photos is found less often than the floor, by default half the time.
 - **tensors**: the golden photos become the tensors they were at packaging, byte for byte.
+- **classes**: those of the live version. With others its results can no longer be found by the same labels.
 - **live**: on the same test photos not worse than the live version. The comparison is paired: only photos that one
   has right and the other wrong count. Worse is a loss of more than the margin (one point by default), or any loss that
   McNemar's exact one-sided test takes for real (p under 0.05; McNemar, Psychometrika 1947).
@@ -24,6 +25,7 @@ from classifier.errors import ModelIntegrityError
 from model_build.conversion.convert import Converted
 from model_build.files import known_fields
 from model_build.metrics.answers import ClassMetrics, SplitMetrics
+from model_build.metrics.drift import AnswerMix
 from model_build.metrics.threshold import ReviewThreshold
 from model_build.tflite.running import Latency
 
@@ -136,6 +138,22 @@ def own_checks(
     )
 
 
+def classes_check(version: str, ours: Sequence[str], theirs: Sequence[str]) -> Check:
+    """``theirs``: the labels of the live ``version``; in which order they are does not matter."""
+    name = "classes"
+    lost, new = sorted({*theirs} - {*ours}), sorted({*ours} - {*theirs})
+    if not (lost or new):
+        return Check(name, True, f"the {len(theirs)} classes of the live {version}")
+    told = [f"it lacks {_some(lost)}"] if lost else []
+    told += [f"it adds {_some(new)}"] if new else []
+    return Check(name, False, f"not those of the live {version}: {', '.join(told)}")
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+    return ", ".join(map(repr, labels[:5])) + more
+
+
 def live_check(version: str, ours: Sequence[bool], theirs: Sequence[bool], limits: GateLimits, note: str = "") -> Check:
     """Compare which photos each version has right, photo by photo.
 
@@ -187,6 +205,7 @@ class Evidence:
         gate: the verdict at packaging; publishing asks again.
         tolerance: share of validation accuracy a format could lose against float32.
         candidates: every format that was measured.
+        baseline: the answers to the validation photos, which later results are compared with.
     """
 
     test: SplitMetrics | None = None
@@ -198,6 +217,7 @@ class Evidence:
     gate: Verdict = Verdict(())
     tolerance: float = 0.0
     candidates: tuple[Converted, ...] = ()
+    baseline: AnswerMix | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Evidence:
@@ -218,6 +238,7 @@ class Evidence:
                 gate=Verdict.from_document(metrics.get("gate", {})),
                 tolerance=float(metrics.get("tolerance", 0.0)),
                 candidates=tuple(map(Converted.from_document, metrics.get("candidates", []))),
+                baseline=AnswerMix.from_document(metrics["baseline"]) if metrics.get("baseline") else None,
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ModelIntegrityError(

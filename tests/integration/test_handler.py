@@ -29,7 +29,7 @@ from classifier.errors import (
 from classifier.loader import BundleLoader
 from classifier.serving import ServedModel
 from tests.conftest import BUCKET, ROOT, TABLE, Aws
-from tests.support.bundles import CREATED, FIXTURES, bundle_files, publish
+from tests.support.bundles import CREATED, FIXTURES, bundle_files, manifest_for, publish
 from tests.support.clients import Interposed, client_error
 from tests.support.images import png
 from tests.support.pools import start_pool
@@ -40,6 +40,7 @@ EVENTS = sorted(path for path in (ROOT / "events").glob("*.json") if not path.na
 EXPECTED = {
     "direct": {"green.jpg": "green"},
     "eventbridge-object-created": {"blue.webp": "blue"},
+    "model-query": {},
     "s3-put": {"red.png": "red"},
     "s3-test-event": {},
     "sqs-s3-batch": {
@@ -150,6 +151,11 @@ def test_every_event_file_runs(aws: Aws, start: Callable[..., Handler], path: Pa
             assert document["prediction"]["label"] == item["label"]["S"] == outcome
     if path.stem.startswith("sqs"):
         assert answer == {"batchItemFailures": []}
+    elif path.stem == "model-query":
+        manifest = manifest_for()
+        assert answer == {
+            "model": {"name": "colours", "version": manifest.version, "sha256": manifest.files["model.tflite"].sha256}
+        }
     elif path.stem == "direct":
         assert answer == json.loads(aws.read("predictions/green.jpg.json"))
     else:

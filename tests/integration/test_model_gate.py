@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from bucketlens.cli.main import main
-from classifier.bundle import Manifest, ModelUri
+from classifier.bundle import ModelUri
 from classifier.errors import UserError
 from classifier.loader import BundleLoader
 from model_build.bundles.bundling import ORIGIN_NAME
@@ -91,6 +91,9 @@ def test_the_bundle_carries_what_was_measured(made: Made) -> None:
     assert metrics["review"]["reached"] is True
     assert set(metrics["golden_tensors"]) == {name for name in manifest.files if name.endswith(".png")}
     assert metrics["gate"]["passed"] is True
+    baseline = metrics["baseline"]
+    assert sum(baseline["confidence"]) == sum(baseline["labels"].values()) == metrics["validation"]["images"]
+    assert set(baseline["labels"]) == set(LABELS)
     assert [one["quantization"] for one in metrics["candidates"]] == ["float32", "float16", "dynamic", "int8"]
     # The page travels; where the photos lie on this machine does not.
     page = (made.good / "report.html").read_text()
@@ -167,19 +170,25 @@ def test_a_broken_live_version_does_not_block_its_repair(aws: Aws, made: Made) -
     done = publish_bundle(made.good, URI, aws.s3)
     check = next(check for check in done.verdict.checks if check.name == "live")
     assert check.passed is None
-    assert "it cannot be run: model.tflite is not what the manifest lists" in check.detail
+    assert "it cannot be loaded: model.tflite is not what the manifest lists" in check.detail
 
 
-def test_other_classes_are_not_compared(aws: Aws, made: Made, tmp_path: Path) -> None:
-    other = ready_run(tmp_path / "other", made.data)
-    document = json.loads((other.folder / "run.json").read_text())
-    (other.folder / "run.json").write_text(json.dumps(document).replace('"blue"', '"azure"'))
+def test_other_classes_over_a_live_version_need_force(aws: Aws, made: Made, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(made.good, tmp_path / "bundle"))
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["labels"] = ["red", "green", "azure"]
+    manifest |= {"labels": ["red", "green", "azure"], "version": manifest["version"].replace("T1015", "T1115")}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert Manifest.from_bytes((folder / "manifest.json").read_bytes()).labels[-1] == "azure"
-    assert "it has different classes" in publish_over_live(aws, made, folder).detail
+    publish_bundle(made.good, URI, aws.s3)
+    with pytest.raises(
+        UserError, match=r"classes: not those of the live \S+: it lacks 'blue', it adds 'azure'\. .*--force"
+    ):
+        publish_bundle(folder, URI, aws.s3, dry_run=True)
+    uploaded = publish_bundle(folder, URI, aws.s3, dry_run=True, promote=False)
+    verdicts = {check.name: (check.passed, check.detail) for check in uploaded.verdict.checks}
+    assert verdicts["classes"][0] is None
+    assert "it has different classes" in verdicts["live"][1]
+    forced = publish_bundle(folder, URI, aws.s3, force="azure replaces blue")
+    assert [check.name for check in forced.verdict.failed] == ["classes"]
 
 
 @pytest.fixture

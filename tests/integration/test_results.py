@@ -211,6 +211,8 @@ def test_one_image_by_uri_key_or_name(stack: LocalStack, monkeypatch: pytest.Mon
         output_prefix="predictions/",
         queue_url=stack.queue_url,
         dead_letter_queue_url=stack.dead_letter_queue_url,
+        model_uri=f"s3://{stack.bucket}/models/",
+        function="bucketlens-ClassifierFunction",
         identifier=deployed.identifier,
         parameters=deployed.parameters,
     )

@@ -8,9 +8,9 @@ from typing import Any
 from classifier.bundle import MODEL_NAME, FileEntry, InputSpec, Manifest, ModelUri, OutputSpec, Pointer
 from classifier.errors import CorruptImage, EmptyImage, ImageTooCostly, ModelUnavailable, OutOfTime
 from classifier.imaging import ResizePolicy
-from classifier.loader import BundleLoader
+from classifier.loader import CHECK_INTERVAL_SECONDS, BundleLoader
 from classifier.model import Classified, Prediction
-from classifier.serving import CHECK_INTERVAL_SECONDS, Refresh
+from classifier.serving import Refresh
 from tests.soak.schedule import BUCKET, HARMFUL, MODEL_PREFIX
 from tests.soak.scheduler import Process, Slots
 from tests.soak.world import World

@@ -21,6 +21,8 @@ STACK = Stack(
     output_prefix="predictions/",
     queue_url="https://sqs/queue",
     dead_letter_queue_url="https://sqs/dead",
+    model_uri="s3://pictures/models/",
+    function="bucketlens-classifier",
     identifier="arn:aws:cloudformation:us-east-1:123456789012:stack/bucketlens/1",
     parameters={},
 )

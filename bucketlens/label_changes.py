@@ -1,0 +1,192 @@
+"""Which images of a bucket change their label between two models, with the function's own decoding and bounds."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bucketlens.gallery.data import Picture
+from bucketlens.stack import clients
+from classifier.bundle import Manifest
+from classifier.errors import ImageRejected, UserError
+from classifier.events import ImageRef
+from classifier.imaging import Limits, check_size
+from classifier.model import Prediction
+from classifier.pool import WorkerPool
+from classifier.store import Store
+from model_build.data.remote import DataUri
+from model_build.data.tensors import Progress, Unreadable
+from model_build.evaluation.comparison import Change, Difference, in_order
+from model_build.evaluation.opening import OpenBundle, open_model
+from model_build.native import quiet_stderr
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+_LIMITS = Limits()
+_DECODING_BYTES = 2**30
+"""What decoding one image may take: about the share of a function with MemorySize 1769."""
+_IMAGE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class LabelChanges:
+    """What was compared, and how it ended.
+
+    Attributes:
+        source: the images' place.
+        difference: ``photo`` of a change is the object's key; nobody knows the truth.
+        pictures: of the images that change, by key.
+        thresholds: under which each of the two models marks a prediction for review.
+        more: whether there were more images than were to be compared.
+    """
+
+    source: DataUri
+    difference: Difference
+    pictures: dict[str, Picture]
+    thresholds: tuple[float, float]
+    more: bool
+
+    @property
+    def flows(self) -> list[tuple[tuple[str, str], int]]:
+        """How many images change from which label to which, most first."""
+        return Counter((change.a, change.b) for change in self.difference.changes).most_common()
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """How many images neither model can classify, by error code."""
+        return Counter(one.code for one in self.difference.unreadable)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    key: str
+    etag: str
+    size_bytes: int
+
+
+def find_label_changes(
+    a: str,
+    b: str,
+    prefix: str,
+    *,
+    at: str | None = None,
+    limit: int | None = None,
+    step: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda *_: None,
+    connect: Callable[[], tuple[S3Client, DynamoDBClient]] = clients,
+) -> LabelChanges:
+    """Classify the images below ``prefix`` with two models. Holds no more files in memory than are decoded at once.
+
+    Args:
+        a, b: bundle or run folders, versions, or places in S3, as :func:`model_build.evaluation.opening.open_model`
+            takes them.
+        prefix: ``s3://bucket/incoming/...``.
+        at: the model location that bare versions belong to.
+        limit: compare only this many images, in the order of their keys.
+
+    Raises:
+        UserError: no such model, or no image that can be classified.
+        ModelUnavailable, ModelIntegrityError, ModelIncompatibleError: as the function would raise them.
+        StorageUnavailable, StorageThrottled, ClientError, BotoCoreError: S3 does not answer or refuses.
+    """
+    source = DataUri.parse(prefix)
+    s3, dynamodb = connect()
+    first, second = (open_model(one, at=at, client=lambda: s3) for one in (a, b))
+    step("listing images")
+    listed = _listed(s3, source)
+    images = list(itertools.islice(listed, limit))
+    more = next(listed, None) is not None
+    step("classifying")
+    changes: list[Change] = []
+    rejected: list[Unreadable] = []
+    etags = {}
+    with _pools(first, second) as pools, _threads() as threads:
+        work = _Work(Store(s3, dynamodb, table=""), source.bucket, pools)
+        for done, (image, answer) in enumerate(zip(images, threads.map(work.classify, images), strict=True), start=1):
+            if isinstance(answer, Unreadable):
+                rejected.append(answer)
+            elif answer[0].label != answer[1].label:
+                changes.append(_change(image.key, *answer))
+                etags[image.key] = image.etag
+            progress(done, len(images))
+    if len(rejected) == len(images):
+        why = f"the first is rejected: {rejected[0].code}: {rejected[0].reason}" if rejected else "there are none"
+        raise UserError(f"no image below {source} can be classified; {why}")
+    compared = len(images) - len(rejected)
+    return LabelChanges(
+        source,
+        Difference(first.name, second.name, compared, in_order(changes), 0, 0, tuple(rejected)),
+        {key: Picture(source.bucket, key, etag) for key, etag in etags.items()},
+        (first.manifest.review_threshold, second.manifest.review_threshold),
+        more,
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    store: Store
+    bucket: str
+    pools: tuple[WorkerPool, WorkerPool]
+
+    def classify(self, image: _Stored) -> tuple[Prediction, Prediction] | Unreadable:
+        """The best prediction of each model, or why there is none."""
+        try:
+            check_size(image.size_bytes, _LIMITS)
+            reference = ImageRef(self.bucket, image.key)
+            fetched = self.store.fetch(reference, _LIMITS.max_bytes, time_left=lambda: _IMAGE_SECONDS)
+            check_size(fetched.size_bytes, _LIMITS)  # it may have been replaced since it was listed
+            before, after = (pool.classify(fetched.data, 1, _IMAGE_SECONDS).top[0] for pool in self.pools)
+        except ImageRejected as error:
+            return Unreadable(image.key, error.code, error.message)
+        return before, after
+
+
+def _change(key: str, before: Prediction, after: Prediction) -> Change:
+    return Change(key, None, before.label, round(before.confidence, 4), after.label, round(after.confidence, 4))
+
+
+def _listed(s3: S3Client, source: DataUri) -> Iterator[_Stored]:
+    """Every object below the place but markers of folders."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=source.bucket, Prefix=source.prefix):
+        for found in page.get("Contents", []):
+            if not found["Key"].endswith("/"):
+                yield _Stored(found["Key"], found["ETag"].strip('"'), found["Size"])
+
+
+@contextmanager
+def _pools(first: OpenBundle, second: OpenBundle) -> Iterator[tuple[WorkerPool, WorkerPool]]:
+    def start(manifest: Manifest, content: bytes) -> WorkerPool:
+        return WorkerPool(
+            manifest,
+            content,
+            workers=os.cpu_count() or 1,
+            limits=_LIMITS,
+            plan_memory=lambda _model, _worker: _DECODING_BYTES,
+        )
+
+    # Workers keep the error output that they start with.
+    with quiet_stderr():
+        pools = start(first.manifest, first.content), start(second.manifest, second.content)
+    try:
+        yield pools
+    finally:
+        for pool in pools:
+            pool.close()
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Twice as many as decode, so that fetching waits for nobody; at an error or Ctrl-C no more images are begun."""
+    threads = ThreadPoolExecutor(2 * (os.cpu_count() or 1), thread_name_prefix="image")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
