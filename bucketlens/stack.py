@@ -30,6 +30,7 @@ class Stack:
     Attributes:
         identifier: the stack's ARN, which no other stack ever has.
         parameters: of the template, by name.
+        review_table: None for a stack that was deployed by a release without it.
     """
 
     bucket: str
@@ -40,6 +41,7 @@ class Stack:
     dead_letter_queue_url: str
     identifier: str
     parameters: Mapping[str, str]
+    review_table: str | None = None
 
     @classmethod
     def find(cls, name: str) -> Self:
@@ -71,6 +73,7 @@ class Stack:
                 dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
                 identifier=stack["StackId"],
                 parameters={one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])},
+                review_table=outputs.get("ReviewTableName"),
             )
         except KeyError as missing:
             raise UserError(f"stack {name!r} has no output {missing}: it is not a Bucketlens stack") from None

@@ -87,6 +87,7 @@ def test_one_image_by_uri_key_or_name(stack: LocalStack, monkeypatch: pytest.Mon
         dead_letter_queue_url=stack.dead_letter_queue_url,
         identifier=deployed.identifier,
         parameters=deployed.parameters,
+        review_table=stack.review_table,
     )
     assert deployed.identifier.startswith("arn:aws:cloudformation:us-east-1:123456789012:stack/bucketlens/")
     for image in ("0.jpg", "incoming/0.jpg", f"s3://{stack.bucket}/incoming/0.jpg"):
