@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TextIO
@@ -57,7 +57,7 @@ def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
         raise UserError(
             f"there is no result for {image_uri} in table {table}: was it uploaded, or is it still in the queue?"
         )
-    return _plain(response["Item"])
+    return plain(response["Item"])
 
 
 def find(dynamodb: DynamoDBClient, table: str, query: Query) -> Iterator[Item]:
@@ -65,7 +65,7 @@ def find(dynamodb: DynamoDBClient, table: str, query: Query) -> Iterator[Item]:
     request = _request(query)
     operation = "query" if "KeyConditionExpression" in request else "scan"
     for page in dynamodb.get_paginator(operation).paginate(TableName=table, **request):  # type: ignore[call-overload]
-        yield from map(_plain, page["Items"])
+        yield from map(plain, page["Items"])
 
 
 def _request(query: Query) -> dict[str, Any]:
@@ -109,17 +109,17 @@ def write_json(items: Iterator[Item], out: TextIO) -> int:
     return count
 
 
-def write_csv(items: Iterator[Item], out: TextIO) -> int:
+def write_csv(items: Iterator[Item], out: TextIO, columns: Sequence[str] = COLUMNS) -> int:
     """The columns a spreadsheet can hold, with a header, none of them a formula; the number of rows."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     count = 0
     for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
-        writer.writerow([csv_cell(item.get(column)) for column in COLUMNS])
+        writer.writerow([csv_cell(item.get(column)) for column in columns])
     return count
 
 
-def _plain(attributes: Any) -> Item:
+def plain(attributes: Any) -> Item:
     deserialize = TypeDeserializer().deserialize
     return {name: _number(deserialize(value)) for name, value in sorted(attributes.items())}
 

@@ -13,6 +13,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from bucketlens.reviews import ReviewTable
 from classifier.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,6 +78,16 @@ class Stack:
             )
         except KeyError as missing:
             raise UserError(f"stack {name!r} has no output {missing}: it is not a Bucketlens stack") from None
+
+    def reviews(self, dynamodb: DynamoDBClient) -> ReviewTable:
+        """The table of decisions.
+
+        Raises:
+            UserError: the stack was deployed by a release without it.
+        """
+        if self.review_table is None:
+            raise UserError("the stack has no table for reviews: deploy it again with this release's template")
+        return ReviewTable(dynamodb, self.review_table)
 
     def image_uri(self, image: str) -> str:
         """The URI of an image given as a URI, as a key, or as a key below the input prefix."""

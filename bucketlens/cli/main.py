@@ -10,7 +10,20 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from rich.console import Console
 
-from bucketlens.cli import dlq, evaluate, gallery, inspect, local, model, publish, reconcile, results, train_job, tune
+from bucketlens.cli import (
+    dlq,
+    evaluate,
+    gallery,
+    inspect,
+    local,
+    model,
+    publish,
+    reconcile,
+    results,
+    review,
+    train_job,
+    tune,
+)
 from bucketlens.escaping import printable
 from classifier.errors import BucketlensError
 from model_build.choices import EXTRAS
@@ -46,6 +59,7 @@ publish.register(model.app)
 tune.register(model.app)
 train_job.register(model.app)
 gallery.register(results.app)
+review.register(results.app)
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")

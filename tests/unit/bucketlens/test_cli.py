@@ -37,6 +37,7 @@ CONTRACT = {
     "results get",
     "results find",
     "results gallery",
+    "results review",
     "reconcile",
     "dlq list",
     "dlq redrive",

@@ -1,0 +1,140 @@
+"""``bucketlens results review``: what to look at first, and what somebody says about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bucketlens import results
+from bucketlens.cli.display import Format
+from bucketlens.cli.model import DryRunOption
+from bucketlens.cli.results import StackOption, print_table
+from bucketlens.escaping import json_text, printable
+from bucketlens.reviews import Decision, Desk, Quotas, Review, default_reviewer, document, look_first
+from bucketlens.stack import DEFAULT_STACK, Stack, clients
+from classifier.errors import UserError
+
+_SHOWN = 20
+_COLUMNS = ("image_uri", "decision", "label", "predicted_label", "model_version", "reviewer", "decided_at", "etag")
+
+ReviewerOption = Annotated[
+    str | None,
+    typer.Option(envvar="BUCKETLENS_REVIEWER", help="Who decides; by default the name of this machine's user."),
+]
+PerLabelOption = Annotated[int | None, typer.Option(min=1, help="At most this many of each predicted label.")]
+PerDayOption = Annotated[int | None, typer.Option(min=1, help="At most this many of each day (UTC).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command()(review)
+
+
+def review(
+    image: Annotated[
+        str | None, typer.Option(help="Decide about this image: s3://bucket/key, a key, or one below the input prefix.")
+    ] = None,
+    right: Annotated[bool, typer.Option("--right", help="Its prediction is right.")] = False,
+    wrong: Annotated[bool, typer.Option("--wrong", help="Its prediction is wrong.")] = False,
+    label: Annotated[str | None, typer.Option(help="It is this.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Delete the decision about it.")] = False,
+    decided: Annotated[bool, typer.Option("--decided", help="Print the decisions, in place of the queue.")] = False,
+    per_label: PerLabelOption = None,
+    per_day: PerDayOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Print at most this many.")] = _SHOWN,
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    reviewer: ReviewerOption = None,
+    dry_run: DryRunOption = False,
+    stack: StackOption = DEFAULT_STACK,
+) -> None:
+    """Print what to look at first, or decide about an image. The live gallery does both with pictures.
+
+    First come predictions that need review, then the others, the closest calls of the model at the beginning;
+    --per-label and --per-day spread them. What is decided about does not come back, until the image changes.
+
+    Example: bucketlens results review --image cats/tom.jpg --label lynx
+    """
+    desk, deployed = open_desk(stack, reviewer)
+    if image is not None:
+        choice = _choice(right, wrong, label, withdraw)
+        _decide(desk, deployed.image_uri(image), choice, label, dry_run)
+    elif right or wrong or withdraw or label is not None:
+        raise UserError("name the image that is decided about: --image IMAGE")
+    elif decided:
+        _print_decisions(desk.reviews.read(), limit, output)
+    else:
+        _print_queue(desk, Quotas(per_label, per_day), limit, output)
+
+
+def open_desk(stack: str, reviewer: str | None) -> tuple[Desk, Stack]:
+    """The desk of a stack.
+
+    Raises:
+        UserError: there is no such stack, or it has no review table.
+    """
+    deployed = Stack.find(stack)
+    _, dynamodb = clients()
+    return Desk(dynamodb, deployed.table, deployed.reviews(dynamodb), reviewer or default_reviewer()), deployed
+
+
+def _choice(right: bool, wrong: bool, label: str | None, withdraw: bool) -> Decision | None:
+    """None to withdraw."""
+    chosen = {Decision.RIGHT: right, Decision.WRONG: wrong, Decision.CORRECTED: label is not None, None: withdraw}
+    (choice, *more) = [decision for decision, wanted in chosen.items() if wanted] or [None, None]
+    if more:
+        raise UserError("say one of --right, --wrong, --label LABEL, --withdraw")
+    return choice
+
+
+def _decide(desk: Desk, image_uri: str, choice: Decision | None, label: str | None, dry_run: bool) -> None:
+    if choice is None:
+        standing = desk.reviews.get(image_uri)
+        if standing is None:
+            raise UserError(f"nothing is decided about {image_uri}")
+        if not dry_run:
+            desk.reviews.withdraw(image_uri, standing.decided_at)
+        typer.echo(json_text(document(standing), indent=2))
+        return
+    item = desk.result(image_uri)
+    made = Review.of(item, choice, label, desk.reviewer, desk.time())
+    if not dry_run:
+        desk.reviews.put(made)
+    typer.echo(json_text(document(made), indent=2))
+
+
+def _print_queue(desk: Desk, quotas: Quotas, limit: int, output: Format) -> None:
+    chosen = look_first(desk.read(), quotas)
+    shown = iter(chosen[:limit])
+    if output is Format.JSON:
+        results.write_json(shown, sys.stdout)
+    elif output is Format.CSV:
+        results.write_csv(shown, sys.stdout)
+    else:
+        print_table(shown)
+    say = Console(stderr=True, soft_wrap=True, highlight=False).print
+    if chosen:
+        say(f"{min(limit, len(chosen)):,} of {len(chosen):,} to look at")
+    else:
+        say("no prediction is left to decide about", style="yellow")
+
+
+def _print_decisions(reviews: Iterator[Review], limit: int, output: Format) -> None:
+    rows: list[dict[str, Any]] = [document(one) for one in reviews]
+    rows.sort(key=lambda row: row["decided_at"], reverse=True)
+    if output is Format.JSON:
+        results.write_json(iter(rows), sys.stdout)
+    elif output is Format.CSV:
+        results.write_csv(iter(rows), sys.stdout, _COLUMNS)
+    elif rows:
+        table = Table("image", "decision", "label", "predicted", "model version", "reviewer", "decided at")
+        for row in rows[:limit]:
+            cells = (printable(row.get(name, "")) for name in _COLUMNS[1:-1])
+            table.add_row(printable(row["image_uri"].split("/", 3)[3]), *cells)
+        Console(markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+    if not rows:
+        Console(stderr=True).print("nothing is decided yet", style="yellow")
