@@ -231,17 +231,13 @@ class Desk:
 
 
 def default_reviewer() -> str:
-    """``BUCKETLENS_REVIEWER``, else the name of the environment's user.
-
-    Raises:
-        UserError: there is neither.
-    """
+    """``BUCKETLENS_REVIEWER``, else the name of the environment's user, else the user's number."""
     if name := os.environ.get("BUCKETLENS_REVIEWER"):
         return name
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # OSError from Python 3.13 on
-        raise UserError("this machine does not say who you are: name yourself with BUCKETLENS_REVIEWER") from None
+        return f"user {os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -303,10 +299,18 @@ def queue(candidates: Iterable[Candidate], quotas: Quotas) -> list[Candidate]:
     return chosen
 
 
+def collecting(found: list[Candidate], items: Iterable[Item]) -> Iterator[Item]:
+    """The annotated items as they are read, with the candidates among them appended to ``found``."""
+    for position, item in enumerate(items):
+        if candidate := Candidate.of(position, item):
+            found.append(candidate)
+        yield item
+
+
 def look_first(items: Iterable[Item], quotas: Quotas) -> list[Item]:
     """The annotated results that :func:`queue` chooses, in its order."""
-    read = list(items)
-    found = [one for position, item in enumerate(read) if (one := Candidate.of(position, item))]
+    found: list[Candidate] = []
+    read = list(collecting(found, items))
     return [read[one.position] for one in queue(found, quotas)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from bucketlens.escaping import json_text, printable
 from bucketlens.reviews import Decision, Desk, Quotas, Review, default_reviewer, document, look_first
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 from classifier.errors import UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 _SHOWN = 20
 _COLUMNS = ("image_uri", "decision", "label", "predicted_label", "model_version", "reviewer", "decided_at", "etag")
@@ -59,7 +62,9 @@ def review(
 
     Example: bucketlens results review --image cats/tom.jpg --label lynx
     """
-    desk, deployed = open_desk(stack, reviewer)
+    deployed = Stack.find(stack)
+    _, dynamodb = clients()
+    desk = open_desk(deployed, dynamodb, reviewer)
     if image is not None:
         choice = _choice(right, wrong, label, withdraw)
         _decide(desk, deployed.image_uri(image), choice, label, dry_run)
@@ -71,15 +76,9 @@ def review(
         _print_queue(desk, Quotas(per_label, per_day), limit, output)
 
 
-def open_desk(stack: str, reviewer: str | None) -> tuple[Desk, Stack]:
-    """The desk of a stack.
-
-    Raises:
-        UserError: there is no such stack, or it has no review table.
-    """
-    deployed = Stack.find(stack)
-    _, dynamodb = clients()
-    return Desk(dynamodb, deployed.table, deployed.reviews(dynamodb), reviewer or default_reviewer()), deployed
+def open_desk(deployed: Stack, dynamodb: DynamoDBClient, reviewer: str | None) -> Desk:
+    """The desk of a stack; UserError for one without a review table."""
+    return Desk(dynamodb, deployed.table, deployed.reviews(dynamodb), reviewer or default_reviewer())
 
 
 def _choice(right: bool, wrong: bool, label: str | None, withdraw: bool) -> Decision | None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from bucketlens.results import Item
 
-# Columns have the names that the attributes of an item have, as `bucketlens results get` prints them.
+# Columns have the names that the attributes of an item have, as `bucketlens results get` prints them, and those that
+# bucketlens.reviews.annotated adds.
 ATTRIBUTES = (
     "image_uri",
     "status",
@@ -25,6 +26,10 @@ ATTRIBUTES = (
     "model_version",
     "classified_at",
     "size_bytes",
+    "decision",
+    "decided_label",
+    "reviewer",
+    "decided_at",
 )
 CHUNK = 1000
 LIMIT = 100_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ class Results:
     made_at: str
     chunks: list[Chunk]
     limit: int | None = None
+    queue: Sequence[int] = ()
 
 
 def write_folder(out: Path, results: Results, thumbnails: Thumbnails, progress: Progress) -> Counter[str]:
@@ -72,7 +73,7 @@ def write_file(out: Path, results: Results, thumbnails: Thumbnails, progress: Pr
 
 def _page(results: Results, thumbnails: dict[str, str] | None = None) -> Page:
     documents = tuple(chunk.document for chunk in results.chunks)
-    return Page(results.title, False, documents, thumbnails, results.made_at, results.limit)
+    return Page(results.title, False, documents, thumbnails, results.made_at, results.limit, results.queue)
 
 
 def _make(

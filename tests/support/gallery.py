@@ -92,3 +92,11 @@ def chromium() -> Iterator[Browser]:
 def wait_ready(page: Page) -> None:
     """Until the page's script has shown all results. No string is evaluated: the page's policy forbids it."""
     page.locator("html[data-ready]").wait_for(state="attached", timeout=60_000)
+
+
+def summary(page: Page) -> str:
+    return page.locator("#summary").inner_text()
+
+
+def facet(page: Page, name: str, value: str) -> Any:
+    return page.locator(f"#list-{name} button").filter(has=page.get_by_text(value, exact=True))
