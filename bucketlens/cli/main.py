@@ -13,6 +13,7 @@ from rich.console import Console
 from bucketlens.cli import (
     dlq,
     evaluate,
+    export,
     gallery,
     inspect,
     local,
@@ -60,6 +61,7 @@ tune.register(model.app)
 train_job.register(model.app)
 gallery.register(results.app)
 review.register(results.app)
+export.register(results.app)
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")

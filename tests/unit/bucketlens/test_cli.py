@@ -38,6 +38,7 @@ CONTRACT = {
     "results find",
     "results gallery",
     "results review",
+    "results export",
     "reconcile",
     "dlq list",
     "dlq redrive",
