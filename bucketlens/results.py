@@ -46,18 +46,24 @@ class Query:
             raise UserError(f"--min-confidence is {self.min_confidence}, not a number between 0 and 1")
 
 
+def look(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item | None:
+    """The result of one image, if there is one."""
+    response = dynamodb.get_item(TableName=table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True)
+    return plain(response["Item"]) if "Item" in response else None
+
+
 def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
     """The result of one image.
 
     Raises:
         UserError: there is none.
     """
-    response = dynamodb.get_item(TableName=table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True)
-    if "Item" not in response:
+    item = look(dynamodb, table, image_uri)
+    if item is None:
         raise UserError(
             f"there is no result for {image_uri} in table {table}: was it uploaded, or is it still in the queue?"
         )
-    return plain(response["Item"])
+    return item
 
 
 def find(dynamodb: DynamoDBClient, table: str, query: Query) -> Iterator[Item]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.exceptions import ClientError
 
 from bucketlens.escaping import printable
-from bucketlens.results import Item, Query, find, get, plain
+from bucketlens.results import Item, Query, find, get, look, plain
 from classifier.errors import UserError
 from classifier.records import timestamp
 from model_build.files import known_fields
@@ -219,6 +219,10 @@ class Desk:
             UserError: there is none.
         """
         return get(self._dynamodb, self._results, image_uri)
+
+    def look(self, image_uri: str) -> Item | None:
+        """The result of one image, if there is one."""
+        return look(self._dynamodb, self._results, image_uri)
 
     def decide(self, item: Item, decision: Decision, label: str | None = None) -> Review:
         """Record a decision on a result; UserError as :meth:`Review.of`."""

@@ -10,7 +10,7 @@ from typing import Self
 
 from bucketlens.gallery.data import Picture
 from bucketlens.results import Item
-from bucketlens.reviews import Review
+from bucketlens.reviews import Decision, Review
 
 _LONGEST_STEM = 80
 
@@ -62,6 +62,25 @@ class Example:
         stem = re.sub(r"[^\w-]+", "_", path.stem, flags=re.ASCII)[:_LONGEST_STEM].strip("_")
         suffix = path.suffix.lower() if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", path.suffix) else ""
         return f"{stem or 'image'}-{self.picture.id[:12]}{suffix}"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What a file of another tool says about an image.
+
+    Attributes:
+        where: its place in the file, for messages.
+        image: a URI, a key, or the name that an export has given it, with or without suffix.
+        labels: one, where it can be taken as a decision.
+        etag: of the content that was looked at, where the file tells it.
+    """
+
+    where: str
+    image: str
+    labels: tuple[str, ...]
+    etag: str | None = None
+    decision: Decision = Decision.CORRECTED
+    reviewer: str | None = None
 
 
 def decided(reviews: Iterable[Review], prefix: str = "") -> list[Example]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from bucketlens.annotations import coco, fiftyone, ground_truth, label_studio
 from bucketlens.annotations.examples import Example
 from bucketlens.concurrency import as_done
 from classifier.errors import UserError
@@ -28,6 +29,10 @@ class Format(StrEnum):
     """How labelled images are written."""
 
     FOLDERS = "folders"
+    LABEL_STUDIO = "label-studio"
+    COCO = "coco"
+    FIFTYONE = "fiftyone"
+    GROUND_TRUTH = "ground-truth"
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,13 @@ def folder_of_class(example: Example) -> str:
     return f"{example.label}/{example.name}"
 
 
-LAYOUTS = {Format.FOLDERS: Layout(folder_of_class)}
+LAYOUTS = {
+    Format.FOLDERS: Layout(folder_of_class),
+    Format.LABEL_STUDIO: Layout(None, label_studio.documents),
+    Format.COCO: Layout(coco.path, coco.documents),
+    Format.FIFTYONE: Layout(coco.path, fiftyone.documents),
+    Format.GROUND_TRUTH: Layout(None, ground_truth.documents),
+}
 
 
 def write(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bucketlens import results
-from bucketlens.cli.display import Format
+from bucketlens.annotations import importing
+from bucketlens.cli.display import Format, Screen, messages
 from bucketlens.cli.model import DryRunOption
 from bucketlens.cli.results import StackOption, print_table
 from bucketlens.escaping import json_text, printable
@@ -21,6 +24,7 @@ from classifier.errors import UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
 
 _SHOWN = 20
 _COLUMNS = ("image_uri", "decision", "label", "predicted_label", "model_version", "reviewer", "decided_at", "etag")
@@ -46,6 +50,15 @@ def review(
     wrong: Annotated[bool, typer.Option("--wrong", help="Its prediction is wrong.")] = False,
     label: Annotated[str | None, typer.Option(help="It is this.")] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Delete the decision about it.")] = False,
+    import_: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Decide as a file says: CSV with the columns image and label, the output of --decided, an export of"
+            " Label Studio, labels.json of COCO or FiftyOne, or a Ground Truth manifest.",
+        ),
+    ] = None,
     decided: Annotated[bool, typer.Option("--decided", help="Print the decisions, in place of the queue.")] = False,
     per_label: PerLabelOption = None,
     per_day: PerDayOption = None,
@@ -55,7 +68,7 @@ def review(
     dry_run: DryRunOption = False,
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
-    """Print what to look at first, or decide about an image. The live gallery does both with pictures.
+    """Print what to look at first, or decide about images. The live gallery does both with pictures.
 
     First come predictions that need review, then the others, the closest calls of the model at the beginning;
     --per-label and --per-day spread them. What is decided about does not come back, until the image changes.
@@ -63,13 +76,17 @@ def review(
     Example: bucketlens results review --image cats/tom.jpg --label lynx
     """
     deployed = Stack.find(stack)
-    _, dynamodb = clients()
+    s3, dynamodb = clients()
     desk = open_desk(deployed, dynamodb, reviewer)
+    if sum((image is not None, import_ is not None, decided)) > 1:
+        raise UserError("--image, --import and --decided are three different things: give one of them")
     if image is not None:
         choice = _choice(right, wrong, label, withdraw)
         _decide(desk, deployed.image_uri(image), choice, label, dry_run)
     elif right or wrong or withdraw or label is not None:
         raise UserError("name the image that is decided about: --image IMAGE")
+    elif import_ is not None:
+        _import(import_, desk, s3, deployed, dry_run)
     elif decided:
         _print_decisions(desk.reviews.read(), limit, output)
     else:
@@ -104,6 +121,20 @@ def _decide(desk: Desk, image_uri: str, choice: Decision | None, label: str | No
     if not dry_run:
         desk.reviews.put(made)
     typer.echo(json_text(document(made), indent=2))
+
+
+def _import(path: Path, desk: Desk, s3: S3Client, deployed: Stack, dry_run: bool) -> None:
+    found = importing.read(path)
+    with Screen(messages()).running() as screen:
+        screen.step("looking at the images")
+        made = importing.reviews(found, desk, s3, deployed.image_uri)
+        screen.step("recording")
+        for done, one in enumerate([] if dry_run else made, start=1):
+            desk.reviews.put(one)
+            screen.progress(done, len(made))
+    counts = Counter(str(one.decision) for one in made)
+    told = ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "it holds no label"
+    messages().print(f"{'would record' if dry_run else 'recorded'} {len(made):,} decisions: {told}", markup=False)
 
 
 def _print_queue(desk: Desk, quotas: Quotas, limit: int, output: Format) -> None:
