@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _PROBLEMS_SHOWN = 10
-_AT_ONCE = 8
+AT_ONCE = 8
 _KINDS = (
     "a CSV file with the columns image and label, the decisions that `results review --decided --format json` prints, a"
     " JSON export of Label Studio, labels.json of COCO or FiftyOne, nor a Ground Truth manifest"
@@ -119,7 +119,7 @@ def reviews(
         except UserError as error:
             return f"{one.where}: {error}"
 
-    made = dict(as_done(decide, annotations, _AT_ONCE))
+    made = dict(as_done(decide, annotations, AT_ONCE))
     found: dict[str, Review] = {}
     problems = []
     for one in annotations:

@@ -17,6 +17,7 @@ from bucketlens.annotations import importing
 from bucketlens.cli.display import Format, Screen, messages
 from bucketlens.cli.model import DryRunOption
 from bucketlens.cli.results import StackOption, print_table
+from bucketlens.concurrency import as_done
 from bucketlens.escaping import json_text, printable
 from bucketlens.reviews import Decision, Desk, Quotas, Review, default_reviewer, document, look_first
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
@@ -129,8 +130,7 @@ def _import(path: Path, desk: Desk, s3: S3Client, deployed: Stack, dry_run: bool
         screen.step("looking at the images")
         made = importing.reviews(found, desk, s3, deployed.image_uri)
         screen.step("recording")
-        for done, one in enumerate([] if dry_run else made, start=1):
-            desk.reviews.put(one)
+        for done, _ in enumerate(as_done(desk.reviews.put, [] if dry_run else made, importing.AT_ONCE), start=1):
             screen.progress(done, len(made))
     counts = Counter(str(one.decision) for one in made)
     told = ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "it holds no label"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from classifier.errors import UserError
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelFacts, Rejection
 from classifier.records import Result as Classified
+from model_build.data.dataset import scan
 from tests.conftest import ROOT
 from tests.support.images import png
 
@@ -132,12 +134,56 @@ def test_dry_run_decides_nothing(run: Any) -> None:
         (["--image", "red.png"], "say one of --right"),
         (["--image", "red.png", "--right", "--label", "navy"], "say one of --right"),
         (["--right"], "--image IMAGE"),
+        (["--image", "red.png", "--decided"], "give one of them"),
         (["--image", "bad.png", "--right"], "was rejected"),
         (["--image", "nowhere.png", "--wrong"], "there is no result for"),
     ],
 )
 def test_what_cannot_be_decided_is_refused(run: Any, words: list[str], says: str) -> None:
     done = run(*words)
+    assert isinstance(done.exception, UserError)
+    assert says in str(done.exception)
+
+
+def test_decisions_are_copied_by_file_and_exported_to_train_on(run: Any, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("image,label,decision\nred.png,red,\nincoming/blue.png,navy,\ngreen.png,,wrong\n")
+    told = run("--import", str(labels), "--dry-run")
+    assert "would record 3 decisions: " in told.stderr
+    assert queued(run) == ["green.png", "blue.png", "red.png"]
+    assert "1 right, 1 corrected, 1 wrong" in run("--import", str(labels)).stderr
+    copied = run("--decided", "--format", "json", "--limit", "1").stdout
+    assert len(copied.splitlines()) == 3
+    run("--image", "red.png", "--withdraw")
+    (tmp_path / "copy").write_text(copied)
+    assert run("--import", str(tmp_path / "copy")).exit_code == 0
+    assert queued(run) == []
+    exported = CliRunner().invoke(app, ["results", "export", "--corrected", "--out", str(tmp_path / "out")])
+    assert exported.exit_code == 0, exported.output
+    assert exported.stdout == f"{tmp_path / 'out'}\n"
+    assert "2 images" in exported.stderr
+    assert scan(tmp_path / "out").labels == ("navy", "red")
+
+
+def test_what_comes_first_is_exported_as_tasks(run: Any, tmp_path: Path) -> None:
+    run("--image", "green.png", "--right")
+    words = ["results", "export", "--format", "label-studio", "--limit", "1", "--out", str(tmp_path / "tasks")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    (task,) = json.loads((tmp_path / "tasks" / "tasks.json").read_text())
+    assert task["data"]["image"].endswith("/incoming/blue.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--out", "new"], "add --corrected"),
+        (["--format", "coco", "--out", "new"], "add --corrected"),
+        (["--corrected", "--out", "new"], "no label that a person has decided about"),
+        (["--corrected", "--prefix", "s3://another/b", "--out", "new"], "not in the stack's bucket"),
+    ],
+)
+def test_an_export_of_nothing_is_refused(run: Any, words: list[str], says: str) -> None:
+    done = CliRunner().invoke(app, ["results", "export", *words])
     assert isinstance(done.exception, UserError)
     assert says in str(done.exception)
 
