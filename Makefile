@@ -1,6 +1,7 @@
 # make demo        the whole story on this machine: train, publish, drop images, read predictions (no AWS, no Docker)
 #                  DATA=folder               one's own photos, a folder per class
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    one's own model
+#                  LOOP=1                    corrects predictions, trains again on the corrections, and compares
 #                  KEEP=1                    leaves the local stack running
 # make check       what to run while working: lint, types, and all tests but the slow ones
 # make test        lint, types, the template's policy scan, and every test that needs no Docker
@@ -73,7 +74,7 @@ setup: .venv/.ready
 
 demo: .venv/.ready
 	$(BIN)/python -m bucketlens.demo --data "$(DATA)" --model "$(MODEL)" --labels "$(LABELS)" --images "$(IMAGES)" \
-		$(if $(KEEP),--keep)
+		$(if $(LOOP),--loop) $(if $(KEEP),--keep)
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check --quiet .

@@ -55,6 +55,7 @@ def demo(
     model: Annotated[str, typer.Option(help="A ready .tflite model, instead of training one.")] = "",
     labels: Annotated[str, typer.Option(help="Its labels, one per line.")] = "",
     images: Annotated[str, typer.Option(help="Folder of images to classify with it.")] = "",
+    loop: Annotated[bool, typer.Option(help="Also correct predictions, train again, and compare.")] = False,
     keep: Annotated[bool, typer.Option(help="Leave the local stack running at the end, until Ctrl-C.")] = False,
 ) -> None:
     """Train (or import), publish, drop images into the bucket, read the predictions back.
@@ -66,14 +67,21 @@ def demo(
         raise UserError("one's own model needs all three: make demo MODEL=x.tflite LABELS=y.txt IMAGES=folder")
     if given and data:
         raise UserError("DATA trains a model and MODEL brings one: give one of them")
+    if loop and (given or data or keep):
+        raise UserError("LOOP shows the loop on the digits: give no DATA, MODEL or KEEP with it")
     shutil.rmtree(WORKSPACE, ignore_errors=True)
+    if loop:
+        from bucketlens.demo_loop import show_loop
+
+        show_loop()
+        return
     bundle = WORKSPACE / "bundle"
     drops = _imported(Path(model), Path(labels), Path(images), bundle) if given else _trained(data, bundle)
     with LocalStack(TEMPLATE, port=DEFAULT_PORT if keep else 0) as stack:
-        _publish(stack, bundle)
+        publish(stack, bundle)
         started = time.monotonic()
-        _drop(stack, drops)
-        _wait(stack, len(drops))
+        drop(stack, drops)
+        wait(stack, len(drops))
         seconds = time.monotonic() - started
         items = list(find(stack.aws.dynamodb, stack.table, Query()))
         _tell(items, drops, stack, seconds)
@@ -89,24 +97,28 @@ def main() -> None:
 
 def _trained(data: str, bundle: Path) -> list[Drop]:
     folder = Path(data) if data else WORKSPACE / "digits"
-    run = WORKSPACE / "run"
-    with display.Screen(display.messages()).running() as screen:
-        if not data:
-            _step("model", "sample-data", folder)
-            model_build.write_sample_data(folder)
-        _step("model", "train", folder, "--out", run)
-        trained = model_build.train(folder, run, watcher=screen)
-        typer.echo(f"test accuracy        {display.accuracy_line(trained.scores)}")
-        _step("model", "convert", run)
-        _tell_lines(display.conversion_lines(model_build.convert(run, watcher=screen)))
-        name = folder.resolve().name
-        _step("model", "package", run, "--out", bundle, "--name", name)
-        packaged = model_build.package(run, bundle, name=name, watcher=screen)
-        _tell_lines(display.gate_lines(packaged.evidence.gate))
+    if not data:
+        step("model", "sample-data", folder)
+        model_build.write_sample_data(folder)
+    trained = build(folder, WORKSPACE / "run", bundle, folder.resolve().name)
     return [
         Drop(photo.path, f"{photo.label}/{photo.path.name}", photo.label)
         for photo in trained.run.split().photos["test"]
     ]
+
+
+def build(folder: Path, run: Path, bundle: Path, name: str) -> model_build.Trained:
+    """Train, convert and package."""
+    with display.Screen(display.messages()).running() as screen:
+        step("model", "train", folder, "--out", run)
+        trained = model_build.train(folder, run, watcher=screen)
+        typer.echo(f"test accuracy        {display.accuracy_line(trained.scores)}")
+        step("model", "convert", run)
+        tell_lines(display.conversion_lines(model_build.convert(run, watcher=screen)))
+        step("model", "package", run, "--out", bundle, "--name", name)
+        packaged = model_build.package(run, bundle, name=name, watcher=screen)
+        tell_lines(display.gate_lines(packaged.evidence.gate))
+    return trained
 
 
 def _imported(model: Path, labels: Path, images: Path, bundle: Path) -> list[Drop]:
@@ -115,26 +127,31 @@ def _imported(model: Path, labels: Path, images: Path, bundle: Path) -> list[Dro
     paths = sorted(path for path in images.rglob("*") if path.is_file() and not path.name.startswith("."))
     if not paths:
         raise UserError(f"there are no files in {images}")
-    _step("model", "import", "--tflite", model, "--labels", labels, "--out", bundle)
+    step("model", "import", "--tflite", model, "--labels", labels, "--out", bundle)
     with display.Screen(display.messages()).running() as screen:
         model_build.import_model(model, labels, bundle, watcher=screen)
     return [Drop(path, path.relative_to(images).as_posix(), None) for path in paths]
 
 
-def _publish(stack: LocalStack, bundle: Path) -> None:
-    """Publish, past the gate if need be: the demo goes the whole way, and its report says what the model is worth."""
+def publish(stack: LocalStack, bundle: Path, *, promote: bool = True) -> str:
+    """Publish, past the gate if need be: the demo goes the whole way, and its report says what the model is worth.
+
+    Returns:
+        The version.
+    """
     uri = stack.deployment.outputs["ModelUri"]
-    _step("model", "publish", bundle, "--to", uri, "--force", _REASON)
+    step("model", "publish", bundle, "--to", uri, *([] if promote else ["--no-promote"]), "--force", _REASON)
     with display.Screen(display.messages()).running() as screen:
-        done = model_build.publish(bundle, uri, force=_REASON, watcher=screen, client=stack.aws.s3)
-    _tell_lines(display.gate_lines(done.verdict))
+        done = model_build.publish(bundle, uri, promote=promote, force=_REASON, watcher=screen, client=stack.aws.s3)
+    tell_lines(display.gate_lines(done.verdict))
     if not done.verdict.passed:
         console.print(f"published by force: {_REASON}", markup=False)
+    return done.version
 
 
-def _drop(stack: LocalStack, drops: list[Drop]) -> None:
+def drop(stack: LocalStack, drops: list[Drop]) -> None:
     prefix = stack.settings["INPUT_PREFIX"]
-    _step_text(f"aws s3 cp IMAGES s3://{stack.bucket}/{prefix} --recursive    # {len(drops)} images")
+    step_text(f"aws s3 cp IMAGES s3://{stack.bucket}/{prefix} --recursive    # {len(drops)} images")
 
     def put(drop: Drop) -> None:
         stack.aws.s3.put_object(Bucket=stack.bucket, Key=prefix + drop.key, Body=drop.path.read_bytes())
@@ -143,7 +160,7 @@ def _drop(stack: LocalStack, drops: list[Drop]) -> None:
         list(pool.map(put, drops))
 
 
-def _wait(stack: LocalStack, expected: int) -> None:
+def wait(stack: LocalStack, expected: int) -> None:
     """Wait until every image has a result or is given up on, with a progress bar.
 
     Raises:
@@ -226,16 +243,16 @@ def _stay(stack: LocalStack) -> None:
     stack.wait()
 
 
-def _tell_lines(lines: list[str]) -> None:
+def tell_lines(lines: list[str]) -> None:
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _step(*words: object) -> None:
-    _step_text("bucketlens " + shlex.join(map(str, words)))
+def step(*words: object) -> None:
+    step_text("bucketlens " + shlex.join(map(str, words)))
 
 
-def _step_text(text: str) -> None:
+def step_text(text: str) -> None:
     console.print(f"\n$ {text}", style="bold", markup=False, soft_wrap=True)
 
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TextIO
@@ -54,18 +54,24 @@ class Query:
             raise UserError(f"--min-confidence is {self.min_confidence}, not a number between 0 and 1")
 
 
+def look(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item | None:
+    """The result of one image, if there is one."""
+    response = dynamodb.get_item(TableName=table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True)
+    return plain(response["Item"]) if "Item" in response else None
+
+
 def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
     """The result of one image.
 
     Raises:
         UserError: there is none.
     """
-    response = dynamodb.get_item(TableName=table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True)
-    if "Item" not in response:
+    item = look(dynamodb, table, image_uri)
+    if item is None:
         raise UserError(
             f"there is no result for {image_uri} in table {table}: was it uploaded, or is it still in the queue?"
         )
-    return plain(response["Item"])
+    return item
 
 
 def find(dynamodb: DynamoDBClient, table: str, query: Query) -> Iterator[Item]:
@@ -136,21 +142,21 @@ def document(item: Item) -> dict[str, Any]:
     }
 
 
-def write_json(items: Iterator[Item], out: TextIO) -> int:
-    """JSON Lines: one result document a line; the number of lines."""
+def write_json(rows: Iterable[dict[str, Any]], out: TextIO) -> int:
+    """JSON Lines; the number of lines."""
     count = 0
-    for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
-        out.write(json_text(document(item)) + "\n")
+    for count, row in enumerate(rows, start=1):  # noqa: B007 - the count of what was written
+        out.write(json_text(row) + "\n")
     return count
 
 
-def write_csv(items: Iterator[Item], out: TextIO) -> int:
+def write_csv(items: Iterator[Item], out: TextIO, columns: Sequence[str] = COLUMNS) -> int:
     """The columns a spreadsheet can hold, with a header, none of them a formula; the number of rows."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     count = 0
     for count, item in enumerate(items, start=1):  # noqa: B007 - the count of what was written
-        writer.writerow([csv_cell(item.get(column)) for column in COLUMNS])
+        writer.writerow([csv_cell(item.get(column)) for column in columns])
     return count
 
 

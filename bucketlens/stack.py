@@ -13,6 +13,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from bucketlens.reviews import ReviewTable
 from classifier.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Stack:
     Attributes:
         identifier: the stack's ARN, which no other stack ever has.
         parameters: of the template, by name.
+        review_table: None for a stack that was deployed by a release without it.
     """
 
     bucket: str
@@ -42,6 +44,7 @@ class Stack:
     function: str
     identifier: str
     parameters: Mapping[str, str]
+    review_table: str | None = None
 
     @classmethod
     def find(cls, name: str) -> Self:
@@ -75,9 +78,20 @@ class Stack:
                 function=outputs["FunctionName"],
                 identifier=stack["StackId"],
                 parameters={one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])},
+                review_table=outputs.get("ReviewTableName"),
             )
         except KeyError as missing:
             raise UserError(f"stack {name!r} has no output {missing}: it is not a Bucketlens stack") from None
+
+    def reviews(self, dynamodb: DynamoDBClient) -> ReviewTable:
+        """The table of decisions.
+
+        Raises:
+            UserError: the stack was deployed by a release without it.
+        """
+        if self.review_table is None:
+            raise UserError("the stack has no table for reviews: deploy it again with this release's template")
+        return ReviewTable(dynamodb, self.review_table)
 
     def image_uri(self, image: str) -> str:
         """The URI of an image given as a URI, as a key, or as a key below the input prefix."""

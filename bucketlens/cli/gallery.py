@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bucketlens import results
 from bucketlens.cli.results import StackOption
+from bucketlens.cli.review import PerDayOption, PerLabelOption, ReviewerOption, open_desk
 from bucketlens.escaping import printable
+from bucketlens.reviews import Candidate, Desk, Quotas, collecting, queue
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 from model_build.files import cache_folder, require_free
 
@@ -39,9 +39,14 @@ def gallery(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for any free one.")] = PORT,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many results.")] = 100_000,
+    per_label: PerLabelOption = None,
+    per_day: PerDayOption = None,
+    reviewer: ReviewerOption = None,
     stack: StackOption = DEFAULT_STACK,
 ) -> None:
-    """Look at the results in a browser: pictures, filters, what to look at first. Serves on this machine until Ctrl-C.
+    """Look at the results in a browser and say which are right. Serves on this machine until Ctrl-C.
+
+    What to look at first is the queue of `bucketlens results review`; --per-label and --per-day spread it.
 
     Thumbnails are kept in the cache folder (BUCKETLENS_CACHE), so that each is made once.
 
@@ -52,23 +57,19 @@ def gallery(
     deployed = Stack.find(stack)
     s3, dynamodb = clients()
     thumbnails = Thumbnails(s3, cache_folder() / "thumbnails")
-
-    def read() -> Iterator[results.Item]:
-        return results.find(dynamodb, deployed.table, results.Query())
-
+    desk = open_desk(deployed, dynamodb, reviewer)
+    quotas = Quotas(per_label, per_day)
     if out is None:
-        _serve(deployed.bucket, read, thumbnails, limit, port)
+        _serve(deployed.bucket, desk, thumbnails, limit, quotas, port)
     else:
-        _write(out, deployed.bucket, read, thumbnails, limit)
+        _write(out, deployed.bucket, desk, thumbnails, limit, quotas)
 
 
-def _serve(
-    title: str, read: Callable[[], Iterator[results.Item]], thumbnails: Thumbnails, limit: int, port: int
-) -> None:
+def _serve(title: str, desk: Desk, thumbnails: Thumbnails, limit: int, quotas: Quotas, port: int) -> None:
     from bucketlens.gallery.server import Gallery, serve
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    with serve(Gallery(title, read, thumbnails, limit), port) as server:
+    with serve(Gallery(title, desk.read, thumbnails, limit, desk, quotas), port) as server:
         console.print(f"gallery  http://127.0.0.1:{server.server_port}/\nCtrl-C stops it.")
         try:
             server.serve_forever()
@@ -76,9 +77,7 @@ def _serve(
             console.print("stopped")
 
 
-def _write(
-    out: Path, title: str, read: Callable[[], Iterator[results.Item]], thumbnails: Thumbnails, limit: int
-) -> None:
+def _write(out: Path, title: str, desk: Desk, thumbnails: Thumbnails, limit: int, quotas: Quotas) -> None:
     from bucketlens.cli.display import messages, progress_bar
     from bucketlens.gallery.data import chunks
     from bucketlens.gallery.export import Results, write_file, write_folder
@@ -87,16 +86,18 @@ def _write(
     in_one_file = out.suffix.lower() in (".html", ".htm")
     if not in_one_file:
         require_free(out)  # before thousands of images are fetched
+    found: list[Candidate] = []
     with progress_bar(console) as bar:
         task = bar.add_task("reading results", total=None)
-        items = read()
-        chunked = list(chunks(bar.track(itertools.islice(items, limit), task_id=task)))
+        items = desk.read()
+        chunked = list(chunks(bar.track(collecting(found, itertools.islice(items, limit)), task_id=task)))
         more = next(items, None) is not None
         made_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
+        first = [one.position for one in queue(found, quotas)]
         bar.update(task, description="making thumbnails", completed=0)
         missing = (write_file if in_one_file else write_folder)(
             out,
-            Results(title, made_at, chunked, limit if more else None),
+            Results(title, made_at, chunked, limit if more else None, first),
             thumbnails,
             lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -14,6 +14,7 @@ from bucketlens.cli import (
     dlq,
     drift,
     evaluate,
+    export,
     gallery,
     inspect,
     local,
@@ -22,6 +23,7 @@ from bucketlens.cli import (
     publish,
     reconcile,
     results,
+    review,
     train_job,
     tune,
 )
@@ -61,6 +63,8 @@ tune.register(model.app)
 train_job.register(model.app)
 gallery.register(results.app)
 drift.register(results.app)
+review.register(results.app)
+export.register(results.app)
 app.add_typer(model.app, name="model")
 app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")

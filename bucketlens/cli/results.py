@@ -102,7 +102,7 @@ def find(
     if limit is not None:
         items = itertools.islice(items, limit)
     if output is Format.JSON:
-        shown = results.write_json(items, sys.stdout)
+        shown = results.write_json(map(results.document, items), sys.stdout)
     elif output is Format.CSV:
         shown = results.write_csv(items, sys.stdout)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bucketlens.results import Item
 
-# Columns have the names of the attributes in the table.
+# Columns have the names of the attributes in the table, and those that bucketlens.reviews.annotated adds.
 ATTRIBUTES = (
     "image_uri",
     "status",
@@ -25,6 +25,10 @@ ATTRIBUTES = (
     "model_version",
     "classified_at",
     "size_bytes",
+    "decision",
+    "decided_label",
+    "reviewer",
+    "decided_at",
 )
 CHUNK = 1000
 LIMIT = 100_000

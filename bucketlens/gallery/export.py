@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bucketlens.concurrency import as_done
 from bucketlens.gallery.data import Chunk, Picture
 from bucketlens.gallery.page import ASSETS, Page, asset, render
 from bucketlens.gallery.thumbnails import Thumbnails, Unavailable
@@ -28,6 +28,7 @@ class Results:
     made_at: str
     chunks: list[Chunk]
     limit: int | None = None
+    queue: Sequence[int] = ()
 
 
 def write_folder(out: Path, results: Results, thumbnails: Thumbnails, progress: Progress) -> Counter[str]:
@@ -72,7 +73,7 @@ def write_file(out: Path, results: Results, thumbnails: Thumbnails, progress: Pr
 
 def _page(results: Results, thumbnails: dict[str, str] | None = None) -> Page:
     documents = tuple(chunk.document for chunk in results.chunks)
-    return Page(results.title, False, documents, thumbnails, results.made_at, results.limit)
+    return Page(results.title, False, documents, thumbnails, results.made_at, results.limit, results.queue)
 
 
 def _make(
@@ -98,22 +99,6 @@ def _pictures(
 ) -> Iterator[tuple[Picture, bytes | Unavailable]]:
     """Every picture as it is done, with a bounded number of images in flight."""
     every = {name: picture for chunk in chunks for name, picture in chunk.pictures.items()}
-    remaining = iter(every.values())
-    running: dict[Future[bytes | Unavailable], Picture] = {}
-    done = 0
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        try:
-            while True:
-                for picture in remaining:
-                    running[pool.submit(thumbnails.get, picture)] = picture
-                    if len(running) == 2 * _AT_ONCE:
-                        break
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    done += 1
-                    progress(done, len(every))
-                    yield running.pop(future), future.result()
-        finally:
-            for future in running:
-                future.cancel()
+    for done, made in enumerate(as_done(thumbnails.get, every.values(), _AT_ONCE), start=1):
+        progress(done, len(every))
+        yield made

@@ -5,12 +5,13 @@ from __future__ import annotations
 from bucketlens.gallery.server import MOUNT, Gallery
 from bucketlens.gallery.thumbnails import Thumbnails
 from bucketlens.local.stack import LocalStack
-from bucketlens.results import Query, find
+from bucketlens.reviews import Desk, ReviewTable, default_reviewer
 from model_build.files import cache_folder
 
 
 def mount_gallery(stack: LocalStack) -> str:
     """Serve the running stack's results beside its endpoints; the address to open in a browser."""
-    aws, table = stack.aws, stack.table
+    aws = stack.aws
     thumbnails = Thumbnails(aws.s3, cache_folder() / "thumbnails")
-    return stack.mount(MOUNT, Gallery(stack.bucket, lambda: find(aws.dynamodb, table, Query()), thumbnails))
+    desk = Desk(aws.dynamodb, stack.table, ReviewTable(aws.dynamodb, stack.review_table), default_reviewer())
+    return stack.mount(MOUNT, Gallery(stack.bucket, desk.read, thumbnails, desk=desk))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,8 @@ class Page:
         thumbnails: base64 JPEG by id where pictures are part of the page.
         made_at: when the results were read, as text.
         limit: how many results are shown, where others were left out.
+        queue: positions of results, what to look at first at the beginning.
+        reviewer: who decides about predictions; None where that cannot be done.
     """
 
     title: str
@@ -41,6 +43,8 @@ class Page:
     thumbnails: Mapping[str, str] | None = None
     made_at: str | None = None
     limit: int | None = None
+    queue: Sequence[int] = ()
+    reviewer: str | None = None
 
 
 def asset(name: str) -> bytes:

@@ -18,16 +18,19 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bucketlens.gallery import decisions
 from bucketlens.gallery.data import LIMIT, Picture, chunks
 from bucketlens.gallery.page import ASSETS, POLICY, Page, asset, render
 from bucketlens.gallery.thumbnails import PREVIEW, THUMBNAIL, Thumbnails, Unavailable
 from bucketlens.results import Item
+from bucketlens.reviews import Candidate, Desk, Quotas, collecting, queue
 from classifier.errors import UserError
 
 MOUNT = "/_bucketlens/gallery"
 """Where the local stack serves it: no bucket's name begins with an underscore, so no object's path does."""
 
 _PICTURE = re.compile(r"/(thumbnails|previews)/([0-9a-f]{24})\.jpg")
+_NO_QUOTAS = Quotas()
 _SIDES = {"thumbnails": THUMBNAIL, "previews": PREVIEW}
 _HEADERS = [
     ("Content-Security-Policy", f"{POLICY}; frame-ancestors 'none'"),
@@ -48,20 +51,31 @@ class Gallery:
         read: reads all results; called for each reading of the page, by several threads.
         thumbnails: makes the pictures.
         limit: results to show at most; more are left out, and the page says so.
+        desk: takes decisions about predictions; without one, the page shows them alone.
+        quotas: of what to look at first.
     """
 
     def __init__(
-        self, title: str, read: Callable[[], Iterable[Item]], thumbnails: Thumbnails, limit: int = LIMIT
+        self,
+        title: str,
+        read: Callable[[], Iterable[Item]],
+        thumbnails: Thumbnails,
+        limit: int = LIMIT,
+        desk: Desk | None = None,
+        quotas: Quotas = _NO_QUOTAS,
     ) -> None:
         self._title = title
         self._read = read
         self._thumbnails = thumbnails
         self._limit = limit
+        self._desk = desk
+        self._quotas = quotas
         self._pictures: dict[str, Picture] = {}
         self._routes: dict[tuple[str, str], Callable[[Environ, Start], Iterable[bytes]]] = {
             ("GET", ""): self._redirect,
             ("GET", "/"): self._page,
             ("GET", "/results.jsonl"): self._results,
+            ("POST", "/decisions"): self._decision,
             **{("GET", f"/{name}"): self._asset for name in ASSETS},
         }
 
@@ -82,7 +96,8 @@ class Gallery:
         return []
 
     def _page(self, _environ: Environ, start_response: Start) -> Iterable[bytes]:
-        html = render(Page(self._title, live=True)).encode()
+        reviewer = None if self._desk is None else self._desk.reviewer
+        html = render(Page(self._title, live=True, reviewer=reviewer)).encode()
         return _body(start_response, "200 OK", "text/html; charset=utf-8", html)
 
     def _asset(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -96,19 +111,27 @@ class Gallery:
     def _lines(self) -> Iterator[bytes]:
         """A chunk a line, as the table is read.
 
-        The last line is ``{"end": true, "limit": null}``, with the limit where results were left out, or
-        ``{"error": "..."}``.
+        The last line is ``{"end": true, "limit": null, "queue": [3, 0]}``, with the limit where results were left out,
+        and the positions of what to look at first; or ``{"error": "..."}``.
         """
+        found: list[Candidate] = []
         try:
             items = iter(self._read())
-            for chunk in chunks(itertools.islice(items, self._limit)):
+            for chunk in chunks(collecting(found, itertools.islice(items, self._limit))):
                 self._pictures.update(chunk.pictures)
                 yield _line(chunk.document)
             more = next(items, None) is not None
             last: dict[str, Any] = {"end": True, "limit": self._limit if more else None}
+            last["queue"] = [one.position for one in queue(found, self._quotas)]
         except (BotoCoreError, ClientError) as error:
             last = {"error": " ".join(str(error).split())}
         yield _line(last)
+
+    def _decision(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        if self._desk is None:
+            return _text(start_response, "404 Not Found", "no decisions are taken here")
+        status, document = decisions.answer(self._desk, environ)
+        return _body(start_response, status, "application/json", _line(document))
 
     def _picture(self, start_response: Start, kind: str, name: str) -> Iterable[bytes]:
         picture = self._pictures.get(name)

@@ -32,6 +32,7 @@ def variables(endpoint_url: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "BUCKETLENS_BUCKET": outputs["BucketName"],
         "BUCKETLENS_TABLE": outputs["TableName"],
+        "BUCKETLENS_REVIEW_TABLE": outputs["ReviewTableName"],
         "BUCKETLENS_QUEUE_URL": outputs["QueueUrl"],
         "BUCKETLENS_DEAD_LETTER_QUEUE_URL": outputs["DeadLetterQueueUrl"],
     }

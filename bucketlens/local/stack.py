@@ -179,6 +179,10 @@ class LocalStack:
         return self.deployment.outputs["TableName"]
 
     @property
+    def review_table(self) -> str:
+        return self.deployment.outputs["ReviewTableName"]
+
+    @property
     def queue_url(self) -> str:
         return self.deployment.outputs["QueueUrl"]
 

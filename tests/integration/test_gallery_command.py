@@ -68,9 +68,10 @@ def test_a_folder_holds_the_page_and_each_picture_once(run: Any, tmp_path: Path)
     assert "5 results" in done.stderr
     names = sorted(path.name for path in (tmp_path / "site").iterdir())
     assert names == ["gallery.css", "gallery.js", "index.html", "thumbnails"]
-    (document,) = blocks((tmp_path / "site" / "index.html").read_text())
+    document, queue = blocks((tmp_path / "site" / "index.html").read_text())
     shown = [name for name in document["columns"]["picture"] if name is not None]
     assert document["count"] == 5
+    assert len(queue) == 4
     assert sorted(f"{name}.jpg" for name in shown) == sorted(
         path.name for path in (tmp_path / "site" / "thumbnails").iterdir()
     )
@@ -84,7 +85,7 @@ def test_a_file_holds_everything(run: Any, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "only the first 4 results" in done.stderr
     html = out.read_text()
-    document, thumbnails = blocks(html)
+    document, _, thumbnails = blocks(html)
     assert document["count"] == 4
     assert "gallery.js" not in html
     assert "unsafe" not in html

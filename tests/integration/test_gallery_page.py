@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from bucketlens.gallery.data import chunks
 from bucketlens.gallery.export import Results, write_file, write_folder
 from bucketlens.gallery.server import Gallery, serve
 from bucketlens.gallery.thumbnails import Thumbnails
-from tests.support.gallery import BUCKET, CHROMIUM, HOSTILE, chromium, item, many, rejected, wait_ready
+from tests.support.gallery import BUCKET, CHROMIUM, HOSTILE, facet, item, many, rejected, summary
 from tests.support.images import png
 
 pytestmark = [
@@ -28,7 +28,6 @@ pytestmark = [
 MANY = list(many(20_000))
 COUNT = 2000
 ITEMS = MANY[:COUNT]
-DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
 
 
@@ -38,12 +37,6 @@ class Storage:
     def get_object(self, **_: Any) -> dict[str, Any]:
         data = png()
         return {"ContentLength": len(data), "Body": io.BytesIO(data)}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @contextmanager
@@ -63,31 +56,6 @@ def live() -> Iterator[str]:
     """The address of a live gallery of 2,000 results."""
     with serving(ITEMS) as address:
         yield address
-
-
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages, and fails the test where one logs an error or asks another host."""
-    problems: list[str] = []
-    contexts = []
-
-    def open_page(url: str, viewport: dict[str, int] = DESKTOP, **options: Any) -> Page:
-        context = browser.new_context(viewport=viewport, **options)  # type: ignore[arg-type]
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("dialog", lambda dialog: problems.append(f"a dialog: {dialog.message}"))
-        allowed = ("file:", "data:", url.partition("#")[0])
-        page.on("request", lambda request: problems.extend([] if request.url.startswith(allowed) else [request.url]))
-        page.goto(url)
-        wait_ready(page)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert problems == []
 
 
 @pytest.fixture
@@ -111,14 +79,6 @@ def durations(page: Page, name: str) -> list[float]:
 def first_paint(page: Page) -> float:
     started: float = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     return started
-
-
-def summary(page: Page) -> str:
-    return page.locator("#summary").inner_text()
-
-
-def facet(page: Page, name: str, value: str) -> Any:
-    return page.locator(f"#list-{name} button").filter(has=page.get_by_text(value, exact=True))
 
 
 def expected(items: list[dict[str, Any]], condition: Callable[[dict[str, Any]], bool]) -> int:
@@ -206,7 +166,7 @@ def test_the_histogram_filters(live: str, opened: Callable[..., Page]) -> None:
 
 def test_what_to_look_at_first(live: str, opened: Callable[..., Page]) -> None:
     page = opened(live)
-    assert "needs review, least confident first" in page.locator("#rule").inner_text()
+    assert "needs review, the closest calls" in page.locator("#rule").inner_text()
     shown = [page.locator(f"[data-at='{at}'] .file").inner_text() for at in range(10)]
     unsure = sorted(
         (one for one in ITEMS if one["needs_review"]), key=lambda one: (one["confidence"], one["image_uri"])

@@ -215,6 +215,7 @@ def test_one_image_by_uri_key_or_name(stack: LocalStack, monkeypatch: pytest.Mon
         function="bucketlens-ClassifierFunction",
         identifier=deployed.identifier,
         parameters=deployed.parameters,
+        review_table=stack.review_table,
     )
     assert deployed.identifier.startswith("arn:aws:cloudformation:us-east-1:123456789012:stack/bucketlens/")
     for image in ("0.jpg", "incoming/0.jpg", f"s3://{stack.bucket}/incoming/0.jpg"):
@@ -228,7 +229,7 @@ def test_one_image_by_uri_key_or_name(stack: LocalStack, monkeypatch: pytest.Mon
 
 def test_formats_hold_what_was_found(stack: LocalStack) -> None:
     out = io.StringIO()
-    assert write_json(find(stack.aws.dynamodb, stack.table, Query(label="cat")), out) == 3
+    assert write_json(map(document, find(stack.aws.dynamodb, stack.table, Query(label="cat"))), out) == 3
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["prediction"]["confidence"] for line in lines] == [0.95, 0.55, 0.4]
     out = io.StringIO()

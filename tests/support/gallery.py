@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 BUCKET = "bucketlens-123456789012-us-east-1"
 LABELS = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
@@ -94,3 +94,11 @@ def chromium() -> Iterator[Browser]:
 def wait_ready(page: Page) -> None:
     """Until the page's script has shown all results. No string is evaluated: the page's policy forbids it."""
     page.locator("html[data-ready]").wait_for(state="attached", timeout=60_000)
+
+
+def summary(page: Page) -> str:
+    return page.locator("#summary").inner_text()
+
+
+def facet(page: Page, name: str, value: str) -> Locator:
+    return page.locator(f"#list-{name} button").filter(has=page.get_by_text(value, exact=True))

@@ -19,6 +19,7 @@ _NO_VALUE = object()
 _NAMED = {
     "Bucket": ("BucketName", "arn:aws:s3:::{}"),
     "Table": ("TableName", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{}}"),
+    "ReviewTable": ("TableName", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{}}"),
 }
 
 

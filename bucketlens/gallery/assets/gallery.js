@@ -1,4 +1,4 @@
-// The gallery's behaviour. Reading order: data, filters, sorting, grid, panels, dialogs, keyboard, start.
+// The gallery's behaviour. Reading order: data, filters, sorting, grid, panels, dialogs, decisions, keyboard, start.
 //
 // Keys, labels and messages are untrusted: they reach the page as text nodes and properties only, never as markup, and
 // through visible(), which makes control and bidirectional characters readable.
@@ -6,6 +6,7 @@
 {
 const $ = (id) => document.getElementById(id);
 const live = "live" in document.documentElement.dataset;
+const reviewer = document.documentElement.dataset.reviewer ?? null; // null where nothing can be decided
 const collapsed = matchMedia("(max-width: 60rem)");
 
 /** An element. Attributes whose value is false are left out; children are elements or text. */
@@ -37,9 +38,10 @@ const confidenceText = (value) => value.toFixed(value > 0.995 && value < 1 ? 4 :
 /** One array a column, named like the attributes of an item, and what is computed from them once. */
 let table = emptyTable();
 let thumbnails = null;
+const labelOf = new Map(); // labels as they are, by how they are shown
 
 function emptyTable() {
-  return { count: 0, columns: {}, uris: [], keys: [], labels: [], confidence: [], top: [], haystack: [] };
+  return { count: 0, columns: {}, uris: [], keys: [], labels: [], confidence: [], top: [], haystack: [], rank: [] };
 }
 
 const value = (name, row) => table.columns[name]?.[row] ?? null;
@@ -53,7 +55,7 @@ function addChunk(chunk) {
     const { values, codes } = Array.isArray(column) ? {} : column;
     for (let i = 0; i < chunk.count; i++) {
       let entry = codes ? codes[i] : column[i];
-      if (name === "top") entry = entry.map((one, at) => (at % 2 ? one : visible(values[one])));
+      if (name === "top") entry = entry.map((one, at) => (at % 2 ? one : shownLabel(values[one])));
       else if (codes) entry = entry < 0 ? null : values[entry];
       known[start + i] = entry;
     }
@@ -71,6 +73,19 @@ function addChunk(chunk) {
   }
 }
 
+/** What to look at first: positions of results, from the first on (bucketlens/reviews.py). What is not in it is last. */
+function setQueue(positions) {
+  table.rank = new Int32Array(table.count).fill(positions.length);
+  positions.forEach((row, rank) => { table.rank[row] = rank; });
+  table.queued = positions.length;
+}
+
+function shownLabel(label) {
+  const text = visible(label);
+  labelOf.set(text, label);
+  return text;
+}
+
 // ------------------------------------------------------------------------------------------------------- filters
 
 const BINS = 20;
@@ -83,6 +98,7 @@ const FACETS = [
   { name: "status", title: "Status", of: statusOf, order: byCount },
   { name: "reason", title: "Rejected because", of: (row) => value("error_code", row), order: byCount },
   { name: "label", title: "Label", of: (row) => table.labels[row], order: byCount },
+  { name: "decision", title: "Decision", of: decisionOf, order: byCount },
   { name: "model", title: "Model version", of: (row) => value("model_version", row), order: newestFirst },
   { name: "day", title: "Day (UTC)", of: (row) => value("classified_at", row)?.slice(0, 10) ?? null, order: newestFirst },
 ].map((facet) => ({ ...facet, chosen: new Set(), values: [], codes: [], counts: [], buttons: [] }));
@@ -90,6 +106,10 @@ const FACETS = [
 function statusOf(row) {
   if (value("status", row) === "rejected") return "rejected";
   return value("needs_review", row) ? "needs review" : "classified";
+}
+function decisionOf(row) {
+  if (value("status", row) === "rejected" || !(reviewer !== null || table.columns.decision)) return null;
+  return value("decision", row) ?? "not reviewed";
 }
 function byCount(a, b) { return b.count - a.count || (a.value < b.value ? -1 : 1); }
 function newestFirst(a, b) { return a.value < b.value ? 1 : -1; }
@@ -160,8 +180,8 @@ const SORTS = {
   label: ["Label", (a, b) => bare(a) - bare(b) || text(table.labels[a], table.labels[b]) || table.confidence[a] - table.confidence[b]],
 };
 const LOOK_RULE =
-  "Look at these first: what needs review, least confident first; then the rejected, newest first; then the rest, " +
-  "least confident first.";
+  "Look at these first: what needs review, the closest calls between two labels first; then the rejected, newest " +
+  "first; then the rest, the closest calls first; last what is decided.";
 const text = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const bare = (row) => (table.confidence[row] < 0 ? 1 : 0); // what has no confidence comes last
 const orders = new Map();
@@ -170,9 +190,13 @@ function lookFirst(a, b) {
   const [first, second] = [urgency(a), urgency(b)];
   if (first !== second) return first - second;
   if (first === 1) return text(value("classified_at", b), value("classified_at", a));
-  return table.confidence[a] - table.confidence[b];
+  return table.rank[a] - table.rank[b] || table.confidence[a] - table.confidence[b];
 }
-const urgency = (row) => (bare(row) ? 1 : value("needs_review", row) ? 0 : 2);
+function urgency(row) {
+  if (bare(row)) return 1;
+  if ((value("decision", row) ?? "outdated") !== "outdated" || table.rank[row] >= table.queued) return 3;
+  return value("needs_review", row) ? 0 : 2;
+}
 
 /** Every row in the chosen order, which is computed once; equals come in the order of their keys. */
 function sorted() {
@@ -254,7 +278,9 @@ function drawCell(row, position, column) {
         element("span", { class: "number" }, confidenceText(table.confidence[row] / 10000)));
   const file = element("div", {}, data(key.slice(key.lastIndexOf("/") + 1) || key, "file ellipsis"));
   file.firstChild.title = key;
-  if (value("needs_review", row)) file.append(element("span", { class: "badge" }, "review"));
+  const decision = value("decision", row);
+  if (decision !== null) file.append(decisionBadge(decision));
+  else if (value("needs_review", row)) file.append(element("span", { class: "badge" }, "review"));
   return element(
     "div",
     { role: "gridcell", class: rejected ? "cell rejected" : "cell", "aria-colindex": column + 1, "data-at": position,
@@ -543,8 +569,8 @@ function openDetail(position) {
     rejected ? "Rejected: " : "", rejected ? visible(value("error_code", row) ?? "") : table.labels[row] ?? "");
   if (!rejected) title.append(` ${confidenceText(table.confidence[row] / 10000)}`);
   if (value("needs_review", row)) title.append(" ", element("span", { class: "badge" }, "needs review"));
-  dialog.replaceChildren(closeButton(dialog), title,
-    element("div", { class: "split" }, largePicture(row), element("div", { class: "facts" }, ...factsOf(row), steps())));
+  dialog.replaceChildren(closeButton(dialog), title, element("div", { class: "split" }, largePicture(row),
+    element("div", { class: "facts" }, ...factsOf(row), ...decisionButtons(row), steps())));
   if (!dialog.open) dialog.showModal();
   dialog.querySelector(".close").focus();
 }
@@ -590,11 +616,15 @@ function factsOf(row) {
   fact("size", size === null ? null : `${number.format(size)} bytes`);
   fact("review", value("review_reason", row));
   fact("novelty", value("novelty", row));
+  const decided = [value("decided_label", row), value("reviewer", row), timeText(value("decided_at", row))];
+  if (value("decision", row) !== null) fact("decision", [value("decision", row), ...decided].filter(Boolean).join(", "));
   fact("model", [value("model_name", row), value("model_version", row)].filter(Boolean).join(" "));
-  fact("classified", value("classified_at", row)?.replace("T", " ").replace(/\.\d+Z$/, " UTC") ?? null);
+  fact("classified", timeText(value("classified_at", row)));
   parts.push(facts);
   return parts;
 }
+
+const timeText = (time) => time?.replace("T", " ").replace(/\.\d+Z$/, " UTC") ?? null;
 
 function steps() {
   const step = (words, by) => element("button",
@@ -607,7 +637,7 @@ function steps() {
 /** Tables of what is shown: labels by model version, and the reasons of the rejected. */
 function openCounts() {
   const dialog = $("counts");
-  const [, reasons, labels, models] = FACETS;
+  const [reasons, labels, models] = ["reason", "label", "model"].map((name) => FACETS.find((one) => one.name === name));
   const count = (rows, columns) => {
     const cells = new Map();
     for (const row of shown) {
@@ -637,14 +667,165 @@ function openCounts() {
   dialog.showModal();
 }
 
+// ----------------------------------------------------------------------------------------------------- decisions
+
+const DECISION_COLUMNS = ["decision", "decided_label", "reviewer", "decided_at"];
+const decisionBadge = (decision) =>
+  element("span", { class: decision === "right" ? "badge right" : decision === "outdated" ? "badge" : "badge stop" }, decision);
+const canDecide = (row) => reviewer !== null && row !== undefined && value("status", row) === "classified";
+const decided = []; // what was known of an image before each decision, the last one at the end
+let sending = Promise.resolve(); // one request at a time, in the order of the decisions
+
+/** Sends a decision about the active image and goes on to the next, without waiting for the answer. */
+function decide(decision, label = null) {
+  const row = shown[grid.active];
+  if (!canDecide(row)) return;
+  const known = table; // a refresh may come before the answer
+  const at = grid.active;
+  sending = sending.then(async () => {
+    const uri = known.columns.image_uri[row];
+    const [former, formerLabel] = DECISION_COLUMNS.map((name) => known.columns[name]?.[row] ?? null);
+    if (await send(known, row, { decision, label })) decided.push({ uri, former, formerLabel });
+  });
+  goOn(at + 1 < shown.length ? at + 1 : at);
+}
+
+/** Withdraws the last decision, or puts back the one before it, and returns to its image. */
+function undo() {
+  sending = sending.then(async () => {
+    const last = decided.pop();
+    const row = table.columns.image_uri?.indexOf(last?.uri) ?? -1; // a refresh may have moved it
+    if (row < 0) return;
+    const before = last.former === null || last.former === "outdated"
+      ? { decision: "withdrawn", decided_at: value("decided_at", row) }
+      : { decision: last.former, label: last.former === "corrected" ? last.formerLabel : null };
+    if (await send(table, row, before) && shown.includes(row)) goOn(shown.indexOf(row));
+  });
+}
+
+async function send(known, row, request) {
+  const body = { image_uri: known.columns.image_uri[row], picture: known.columns.picture[row],
+    model_version: known.columns.model_version[row], ...request };
+  $("problem").hidden = true;
+  let answer;
+  try {
+    const response = await fetch("decisions",
+      { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    answer = await response.json();
+  } catch (error) {
+    answer = { error: error.message };
+  }
+  if ("error" in answer) {
+    $("problem").textContent = `Not recorded for ${known.keys[row]}: ${visible(answer.error)}`;
+    $("problem").hidden = false;
+    if ($("detail").open) $("detail").close();
+    return false;
+  }
+  for (const name of DECISION_COLUMNS) (known.columns[name] ??= [])[row] = answer[name];
+  if (known === table) showDecision(row);
+  return true;
+}
+
+/** The counts follow at once; what is shown stays until the next change of filters or order, so that nothing moves. */
+function showDecision(row) {
+  orders.delete("look");
+  indexFacets();
+  makeFacets();
+  const kept = shown;
+  applyFilters();
+  shown = kept;
+  showFacets();
+  const index = Math.floor(shown.indexOf(row) / grid.columns);
+  const focused = grid.drawn.get(index)?.contains(document.activeElement);
+  grid.drawn.get(index)?.remove();
+  grid.drawn.delete(index);
+  drawRows();
+  if (focused) focusActive();
+  if ($("detail").open && shown[grid.active] === row) openDetail(grid.active);
+}
+
+function goOn(position) {
+  if ($("detail").open) openDetail(position);
+  else { moveTo(position); focusActive(); }
+}
+
+function decisionButtons(row) {
+  if (!canDecide(row)) return [];
+  const button = (words, key, act) => element("button", { type: "button", "aria-keyshortcuts": key, onclick: act },
+    words, " ", element("kbd", {}, key));
+  return [element("div", { class: "decide", role: "group", "aria-label": `Decide as ${visible(reviewer)}` },
+    button("Right", "r", () => decide("right")), button("Wrong", "w", () => decide("wrong")),
+    button("Label", "l", openChooser), button("Undo", "u", undo))];
+}
+
+// The label chooser: a text field whose list is filtered as one types; arrows and Enter choose.
+
+let choices = [];
+let choice = 0;
+
+function openChooser() {
+  if (!canDecide(shown[grid.active])) return;
+  $("chosen").value = "";
+  showChoices();
+  $("chooser").showModal();
+  $("chosen").focus();
+}
+
+/** Labels with what is typed in them, those that begin with it first; else in the order in which the model considered them. */
+function showChoices() {
+  const typed = $("chosen").value.trim();
+  const sought = typed.toLowerCase();
+  const later = (words) => (words.toLowerCase().startsWith(sought) ? 0 : 1);
+  const considered = (value("top", shown[grid.active]) ?? []).filter((_, at) => at % 2 === 0);
+  const known = new Set([...considered, ...[...knownLabels()].sort()]);
+  const matching = [...known].filter((words) => words.toLowerCase().includes(sought)).sort((a, b) => later(a) - later(b));
+  choices = matching.map((words) => ({ label: labelOf.get(words), words }));
+  if (typed && !known.has(typed)) choices.push({ label: typed, words: `new label: ${visible(typed)}` });
+  $("choices").replaceChildren(...choices.map(({ words }, at) =>
+    element("li", { role: "option", id: `choice-${at}`, class: "data", onclick: () => choose(at) }, words)));
+  markChoice(0);
+}
+
+function knownLabels() {
+  for (const label of table.columns.decided_label ?? []) if (label) shownLabel(label);
+  return labelOf.keys();
+}
+
+function markChoice(at) {
+  choice = Math.max(0, Math.min(at, choices.length - 1));
+  [...$("choices").children].forEach((option, index) => option.setAttribute("aria-selected", index === choice));
+  $("chosen").setAttribute("aria-activedescendant", choices.length ? `choice-${choice}` : "");
+  $("choices").children[choice]?.scrollIntoView({ block: "nearest" });
+}
+
+function choose(at) {
+  if (!choices[at]) return;
+  const { label } = choices[at];
+  $("chooser").close();
+  decide("corrected", label);
+}
+
+function onChooserKey(event) {
+  const act = { ArrowDown: () => markChoice(choice + 1), ArrowUp: () => markChoice(choice - 1), Enter: () => choose(choice) }[event.key];
+  if (!act || event.isComposing) return;
+  event.preventDefault();
+  act();
+}
+
 // ------------------------------------------------------------------------------------------------------ keyboard
+
+const DECISION_KEYS = { r: () => decide("right"), w: () => decide("wrong"), l: openChooser, u: undo };
 
 const typing = (target) => target.matches("input, select, textarea");
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (reviewer !== null && $("chooser").open) {
+    if (event.target === $("chosen")) onChooserKey(event);
+    return;
+  }
   if ($("detail").open) {
-    const act = DETAIL_KEYS[event.key];
+    const act = DETAIL_KEYS[event.key] ?? (reviewer !== null && DECISION_KEYS[event.key]);
     if (act) { event.preventDefault(); act(); }
     return;
   }
@@ -670,6 +851,11 @@ function onGridKey(event) {
   if (event.key === "Enter") openDetail(grid.active);
   else if (event.key === "Home") moveTo(0);
   else if (event.key === "End") moveTo(shown.length - 1);
+  else if (reviewer !== null && Object.hasOwn(DECISION_KEYS, event.key)) {
+    event.preventDefault();
+    DECISION_KEYS[event.key]();
+    return;
+  }
   else if (event.key in steps) moveTo(grid.active + (event.target === document.body ? 0 : steps[event.key]));
   else return;
   event.preventDefault();
@@ -729,6 +915,7 @@ async function load() {
     $("problem").hidden = false;
   }
   if (last.end || !table.count) table = fresh;
+  if (last.end) setQueue(last.queue);
   $("note").hidden = !last.limit;
   $("limit").textContent = number.format(last.limit ?? 0);
   loading = false;
@@ -792,6 +979,7 @@ function start() {
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   }
+  if (reviewer !== null) $("chosen").addEventListener("input", showChoices);
   addEventListener("keydown", onKey);
   addEventListener("hashchange", () => { recallView(); update(); });
   let frame = 0;
@@ -808,6 +996,7 @@ function start() {
     const pictures = $("thumbnails");
     if (pictures) thumbnails = JSON.parse(pictures.textContent);
     for (const block of document.querySelectorAll("script.chunk")) addChunk(JSON.parse(block.textContent));
+    setQueue(JSON.parse($("queue")?.textContent ?? "[]"));
     showTable();
     ready();
   }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.template.checks.parameters import KEY
 from tests.template.document import Template
 from tests.template.resolve import references
 
 BUCKET = "bucketlens-123456789012-us-east-1"
 TABLE = "bucketlens-predictions"
+REVIEW_TABLE = "bucketlens-reviews"
+TABLES = ("Table", "ReviewTable")
 # DependsOn cannot name a resource that has a condition.
-AFTER_THE_TABLE = {"Table", "AlarmTopicPolicy"}
+MAY_FAIL_LATER = {"AlarmTopicPolicy"}
 
 
 def check_the_bucket_is_named_after_the_stack_or_as_one_likes(template: Template) -> None:
@@ -17,7 +21,7 @@ def check_the_bucket_is_named_after_the_stack_or_as_one_likes(template: Template
         assert template.properties("S3::Bucket", "Bucket", BucketName=name)["BucketName"] == (name or BUCKET)
 
 
-def check_bucket_and_table_are_encrypted(template: Template) -> None:
+def check_bucket_and_tables_are_encrypted(template: Template) -> None:
     for parameters in ({}, {"KmsKeyArn": KEY}):
         bucket = template.properties("S3::Bucket", "Bucket", **parameters)
         own = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY} if parameters else {"SSEAlgorithm": "AES256"}
@@ -25,9 +29,10 @@ def check_bucket_and_table_are_encrypted(template: Template) -> None:
             # A bucket key spares a request to KMS for each object.
             "ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": own, "BucketKeyEnabled": True}]
         }
-        table = template.properties("DynamoDB::Table", "Table", **parameters)
         of_table = {"KMSMasterKeyId": KEY} if parameters else {}
-        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", **of_table}
+        for name in TABLES:
+            table = template.properties("DynamoDB::Table", name, **parameters)
+            assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", **of_table}, name
 
 
 def check_nothing_in_the_bucket_is_public(template: Template) -> None:
@@ -67,19 +72,25 @@ def check_the_table_answers_by_image_by_label_and_by_need_of_attention(template:
     assert table["TableName"] == TABLE
 
 
-def check_the_table_can_be_restored_and_not_deleted_by_mistake(template: Template) -> None:
-    table = template.properties("DynamoDB::Table", "Table")
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    for value in ("true", "false"):
-        assert (
-            template.properties("DynamoDB::Table", "Table", DeletionProtection=value)["DeletionProtectionEnabled"]
-            == value
-        )
+def check_the_review_table_has_an_item_an_image_and_nothing_else(template: Template) -> None:
+    table = template.properties("DynamoDB::Table", "ReviewTable")
+    assert table["AttributeDefinitions"] == [{"AttributeName": "image_uri", "AttributeType": "S"}]
+    assert table["KeySchema"] == [{"AttributeName": "image_uri", "KeyType": "HASH"}]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TableName"] == REVIEW_TABLE
+
+
+def check_the_tables_can_be_restored_and_not_deleted_by_mistake(template: Template) -> None:
+    for name in TABLES:
+        for value in ("true", "false"):
+            table = template.properties("DynamoDB::Table", name, DeletionProtection=value)
+            assert table["DeletionProtectionEnabled"] == value, name
+            assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
 
 
 def check_data_outlives_the_stack_and_a_failed_deployment_leaves_nothing(template: Template) -> None:
     resources = template.resources()
-    for name in ("Bucket", "Table"):
+    for name in ("Bucket", *TABLES):
         assert resources[name]["DeletionPolicy"] == "RetainExceptOnCreate", name
         assert resources[name]["UpdateReplacePolicy"] == "Retain", name
     # Its name is fixed as well: were it kept, a new stack of the same name could not be created.
@@ -87,14 +98,18 @@ def check_data_outlives_the_stack_and_a_failed_deployment_leaves_nothing(templat
         assert resources["ClassifierLogGroup"][policy] == "Delete"
 
 
-def check_the_table_is_created_last(template: Template) -> None:
-    """Under deletion protection a rollback could not delete it, and its name would block the next deployment."""
+def check_the_tables_are_created_last_one_after_the_other(template: Template) -> None:
+    """Under deletion protection a rollback could not delete them, and their names would block the next deployment."""
     resources = template.cloudformation["Resources"]
+    for place, name in enumerate(TABLES):
+        assert resources.keys() - _created_before(name, resources) == {*TABLES[place:], *MAY_FAIL_LATER}, name
+
+
+def _created_before(name: str, resources: dict[str, Any]) -> set[str]:
     first: set[str] = set()
-    waiting = {"Table"}
+    waiting = {name}
     while waiting:
-        name = waiting.pop()
-        new = (references(resources[name]) & resources.keys()) - first
+        new = (references(resources[waiting.pop()]) & resources.keys()) - first
         first |= new
         waiting |= new
-    assert resources.keys() - first == AFTER_THE_TABLE
+    return first

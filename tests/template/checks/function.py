@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from classifier.errors import ConfigError
 from classifier.settings import Settings
-from tests.template.checks.bucket_and_table import BUCKET, TABLE
+from tests.template.checks.bucket_and_table import BUCKET, REVIEW_TABLE, TABLE
 from tests.template.checks.parameters import VERSION
 from tests.template.document import FUNCTION, Template
 
@@ -109,6 +109,7 @@ def check_outputs_are_what_a_user_needs(template: Template) -> None:
         "OutputUri": f"s3://{BUCKET}/predictions/",
         "ModelUri": f"s3://{BUCKET}/models/",
         "TableName": TABLE,
+        "ReviewTableName": REVIEW_TABLE,
         "QueueUrl": "<Queue>",
         "DeadLetterQueueUrl": "<DeadLetterQueue>",
         "FunctionName": "<ClassifierFunction>",

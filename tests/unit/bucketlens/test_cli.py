@@ -42,6 +42,8 @@ CONTRACT = {
     "results gallery",
     "results watch",
     "predict",
+    "results review",
+    "results export",
     "reconcile",
     "dlq list",
     "dlq redrive",

@@ -80,7 +80,7 @@ def test_every_format_of_results_is_harmless(capsys: pytest.CaptureFixture[str])
     item = {**gallery.item(f"incoming/{HOSTILE}", f"=1+{HOSTILE}"), "error_code": HOSTILE, "classified_at": HOSTILE}
     print_table(iter([item]))
     written, rows = io.StringIO(), io.StringIO()
-    write_json(iter([item]), written)
+    write_json([document(item)], written)
     write_csv(iter([item]), rows)
     for text in (capsys.readouterr().out, written.getvalue(), rows.getvalue()):
         assert harmless(text.replace("\n", ""))

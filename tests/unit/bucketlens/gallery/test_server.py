@@ -63,13 +63,17 @@ def test_the_page_names_no_other_host_and_its_parts_are_there() -> None:
 def test_results_come_a_chunk_a_line_and_end() -> None:
     lines = Answer(gallery(many(2500)), "/results.jsonl").lines
     assert [line["count"] for line in lines[:-1]] == [1000, 1000, 500]
-    assert lines[-1] == {"end": True, "limit": None}
+    assert {**lines[-1], "queue": None} == {"end": True, "limit": None, "queue": None}
+    # The first to look at needs review, and is the closest call.
+    first, *_ = sorted((one["confidence"], at) for at, one in enumerate(many(2500)) if one["needs_review"])
+    assert lines[-1]["queue"][0] == first[1]
 
 
 def test_what_the_limit_leaves_out_is_said() -> None:
     lines = Answer(gallery(many(30), limit=29), "/results.jsonl").lines
     assert [line["count"] for line in lines[:-1]] == [29]
-    assert lines[-1] == {"end": True, "limit": 29}
+    assert (lines[-1]["end"], lines[-1]["limit"]) == (True, 29)
+    assert max(lines[-1]["queue"]) <= 28
     assert Answer(gallery(many(29), limit=29), "/results.jsonl").lines[-1]["limit"] is None
 
 
@@ -160,7 +164,7 @@ def test_a_mounted_gallery_does_not_shadow_a_bucket(tmp_path: Path) -> None:
         with urllib.request.urlopen(address, timeout=10) as response:
             assert stack.bucket.encode() in response.read()
         with urllib.request.urlopen(f"{address}results.jsonl", timeout=10) as response:
-            assert json.loads(response.read()) == {"end": True, "limit": None}
+            assert json.loads(response.read()) == {"end": True, "limit": None, "queue": []}
         stack.aws.s3.put_object(Bucket=stack.bucket, Key="_bucketlens/gallery/", Body=b"an object")
         stored = stack.aws.s3.get_object(Bucket=stack.bucket, Key="_bucketlens/gallery/")
         assert stored["Body"].read() == b"an object"

@@ -46,6 +46,7 @@ def test_the_template_keeps_its_storage_and_its_outputs() -> None:
         "Queue": "AWS::SQS::Queue",
         "DeadLetterQueue": "AWS::SQS::Queue",
         "Table": "AWS::DynamoDB::Table",
+        "ReviewTable": "AWS::DynamoDB::Table",
     }
     assert {"BucketName", "TableName", "QueueUrl", "FunctionName", "FunctionArn"} <= template.body["Outputs"].keys()
     assert template.settings.keys() == {FUNCTION, EVENT_SOURCE, BUCKETS}
