@@ -125,10 +125,7 @@ class TrainingConfig:
             "head_epochs": (self.head_epochs >= 0, "must be at least 0"),
             "head_learning_rate": (0 < self.head_learning_rate <= 1, "must be over 0 and at most 1"),
             "fine_tune": one_of(tuple(Depth), self.fine_tune),
-            "epochs": (
-                self.epochs >= (0 if find_backbone(self.backbone).pretrained else 1),
-                "must be at least 1",
-            ),
+            "epochs": (self.epochs >= (0 if find_backbone(self.backbone).pretrained else 1), "must be at least 1"),
             "batch_size": (self.batch_size >= 2, "must be at least 2 (batch normalization needs two photos)"),
             "optimizer": one_of(tuple(Optimizer), self.optimizer),
             "momentum": below_one(self.momentum),
