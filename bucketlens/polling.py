@@ -58,7 +58,7 @@ def wait_until(
         timer.pause(max(_SHORTEST_PAUSE, min(elapsed / 10, _LONGEST_PAUSE, timeout - elapsed)))
 
 
-class Images:
+class PolledImages:
     """The images below a prefix, as they are listed now, and how many have a result of what they hold now.
 
     Args:

@@ -24,7 +24,7 @@ from classifier.records import Result
 DEMO_BUNDLE = Path(".bucketlens/demo/bundle")
 
 
-class Output(StrEnum):
+class PredictionFormat(StrEnum):
     """How predictions are printed."""
 
     TABLE = "table"
@@ -46,8 +46,8 @@ def predict(
         ),
     ] = None,
     output: Annotated[
-        Output, typer.Option("--format", help="jsonl prints the result document of each image on a line.")
-    ] = Output.TABLE,
+        PredictionFormat, typer.Option("--format", help="jsonl prints the result document of each image on a line.")
+    ] = PredictionFormat.TABLE,
 ) -> None:
     """Classify files of this machine as the function would, without AWS.
 
@@ -65,7 +65,7 @@ def predict(
     console, out, at_once = display.messages(), sys.stdout, os.cpu_count() or 1
     with started_workers(_bundle(bundle), at_once) as workers:
         # Its threads come after the worker processes. Rows on the same terminal show the progress themselves.
-        bar = display.progress_bar(console, shown=output is Output.TABLE or not out.isatty())
+        bar = display.progress_bar(console, shown=output is PredictionFormat.TABLE or not out.isatty())
         with bar:
             task = bar.add_task("classifying", total=len(names))
 
@@ -85,15 +85,15 @@ def predict(
                         counts[one.status] += 1
                         yield one
 
-            if output is Output.JSONL:
+            if output is PredictionFormat.JSONL:
                 for result in results():
                     out.write(json_text(result.to_document()) + "\n")
                     out.flush()
-            elif output is Output.CSV:
+            elif output is PredictionFormat.CSV:
                 write_csv(map(_item, results()), out)
             else:
                 items = list(map(_item, results()))
-        if output is Output.TABLE:
+        if output is PredictionFormat.TABLE:
             print_table(iter(items), most=None)
     console.print(f"{len(names)} images: {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}")
     if counts["failed"]:

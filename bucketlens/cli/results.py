@@ -86,7 +86,7 @@ def find(
         query = replace(query, prefix=f"s3://{deployed.bucket}/{keys}")
     missing = None
     if wait == ALL:
-        images = polling.Images(
+        images = polling.PolledImages(
             s3, dynamodb, bucket=deployed.bucket, prefix=keys, table=deployed.table, now=datetime.now(UTC)
         )
         if images.total == 0:

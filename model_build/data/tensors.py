@@ -136,12 +136,7 @@ def fingerprint_of(photos: Sequence[Photo], digests: Sequence[str]) -> str:
 
 
 def decode_photos(
-    photos: Iterable[Photo],
-    *,
-    height: int,
-    width: int,
-    policy: ResizePolicy,
-    progress: Progress = lambda *_: None,
+    photos: Iterable[Photo], *, height: int, width: int, policy: ResizePolicy, progress: Progress = lambda *_: None
 ) -> tuple[TensorSet, list[Unreadable]]:
     """Decode ``photos`` into memory.
 
@@ -173,12 +168,7 @@ class StoredPhotos:
 
 
 def store_photos(
-    photos: Iterable[Photo],
-    path: Path,
-    *,
-    size: int,
-    policy: ResizePolicy,
-    progress: Progress = lambda *_: None,
+    photos: Iterable[Photo], path: Path, *, size: int, policy: ResizePolicy, progress: Progress = lambda *_: None
 ) -> tuple[StoredPhotos, list[Unreadable]]:
     """Decode ``photos`` to squares of ``size`` pixels into ``path``, holding a few of them in memory at a time.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from model_build.html.elements import Html, text
@@ -44,7 +44,7 @@ def stacked_bars(rows: Sequence[tuple[str, Sequence[float]]], series: Sequence[s
     top = 30 if len(series) > 1 else 6
     height = top + _ROW * len(rows) + 26
     per_unit = (WIDTH - left - right) / scale[-1]
-    parts = [_legend(series, left)] if len(series) > 1 else []
+    parts = [legend(series, left, _square)] if len(series) > 1 else []
     bottom = top + _ROW * len(rows)
     for value in scale:
         x = left + value * per_unit
@@ -164,13 +164,17 @@ def _position(value: float, edges: Sequence[float]) -> float:
     return float(len(edges) - 1)
 
 
-def _legend(series: Sequence[str], left: int) -> str:
+def legend(names: Sequence[str], left: float, symbol: Callable[[int, float], str]) -> str:
+    """Names side by side, each behind its ``symbol``, made from its position and x: at most 18 wide, around y 12."""
     parts, x = [], left
-    for position, name in enumerate(series):
-        parts.append(f'<rect class="series{position % 4 + 1}" x="{x}" y="6" width="12" height="12" rx="2"/>')
-        parts.append(f'<text x="{x + 18}" y="17">{text(name)}</text>')
-        x += 40 + 8 * len(name)
+    for position, name in enumerate(names):
+        parts.append(f'{symbol(position, x)}<text x="{x + 24}" y="17">{text(name)}</text>')
+        x += 44 + 8 * len(name)
     return "".join(parts)
+
+
+def _square(position: int, x: float) -> str:
+    return f'<rect class="series{position % 4 + 1}" x="{x}" y="6" width="12" height="12" rx="2"/>'
 
 
 def short(name: str, longest: int = _LONGEST_LABEL) -> str:

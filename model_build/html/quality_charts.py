@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model_build.html.charts import WIDTH, short, svg, ticks
+from model_build.html.charts import WIDTH, legend, short, svg, ticks
 from model_build.html.elements import Html, text
 from model_build.metrics.calibration import Calibration
 from model_build.metrics.scores import Scores
@@ -34,7 +34,7 @@ def curves(series: Sequence[tuple[str, Sequence[float]]], label: str, *, best: i
     def y(value: float) -> float:
         return bottom - value / scale[-1] * tall
 
-    parts = [_key([name for name, _ in series], left)]
+    parts = [legend([name for name, _ in series], left, _dash)]
     for value in scale:
         parts.append(f'<line class="grid" x1="{left}" y1="{y(value):.1f}" x2="{WIDTH - right}" y2="{y(value):.1f}"/>')
         parts.append(f'<text class="tick" x="{left - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.4g}</text>')
@@ -136,10 +136,5 @@ def confusion(scores: Scores) -> Html:
     )
 
 
-def _key(names: Sequence[str], left: int) -> str:
-    parts, x = [], left
-    for number, name in enumerate(names, start=1):
-        parts.append(f'<rect class="series{number}" x="{x}" y="7" width="18" height="4" rx="2"/>')
-        parts.append(f'<text x="{x + 24}" y="14">{text(name)}</text>')
-        x += 44 + 8 * len(name)
-    return "".join(parts)
+def _dash(position: int, x: float) -> str:
+    return f'<rect class="series{position + 1}" x="{x}" y="10" width="18" height="4" rx="2"/>'

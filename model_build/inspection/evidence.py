@@ -93,16 +93,8 @@ def classes_have(labels: Sequence[str]) -> str:
     return f"The class {labels[0]!r} has" if len(labels) == 1 else f"{len(labels)} classes have"
 
 
-def photos_of(count: int) -> str:
-    return f"{count:,} photo{'' if count == 1 else 's'}"
-
-
-def pictures_of(count: int) -> str:
-    return f"{count:,} picture{'' if count == 1 else 's'}"
-
-
-def files_of(count: int) -> str:
-    return f"{count:,} file{'' if count == 1 else 's'}"
+def counted(word: str, count: int) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def have(count: int) -> str:

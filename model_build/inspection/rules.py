@@ -16,12 +16,10 @@ from model_build.inspection.evidence import (
     Issue,
     IssueSeverity,
     classes_have,
-    files_of,
+    counted,
     graded,
     have,
     listed,
-    photos_of,
-    pictures_of,
 )
 from model_build.inspection.facts import UNSPLIT
 
@@ -129,7 +127,7 @@ def splits(evidence: InspectionEvidence) -> Iterator[Issue]:
             yield Issue(
                 NOTE,
                 "splits.small_test",
-                f"The test split has {photos_of(summary.total(name))}",
+                f"The test split has {counted('photo', summary.total(name))}",
                 "Accuracy measured on it has a margin of error of at least 5 points.",
                 f"{_SMALL_TEST} or more are enough to compare models.",
             )
@@ -168,8 +166,8 @@ def leaks(evidence: InspectionEvidence) -> Iterator[Issue]:
         yield Issue(
             STOP if exact and share > _LEAK_STOP_SHARE else FIX,
             f"leak.{kind}",
-            f"{len(leaked):,} of {photos_of(measured)} that validate or test {have(len(leaked))} {what} copies in"
-            " another split",
+            f"{len(leaked):,} of {counted('photo', measured)} that validate or test {have(len(leaked))} {what} copies"
+            " in another split",
             "The model has seen them in training: its accuracy would be overestimated"
             f" (by {share:.1%} of the photos at most).",
             "Delete them from validation and test, keep those of the training folder."
@@ -186,7 +184,8 @@ def conflicts(evidence: InspectionEvidence) -> Iterator[Issue]:
         yield Issue(
             graded(len(names), len(evidence.photos), least=FIX),
             f"labels.conflict_{kind}",
-            f"{pictures_of(len(groups))} {'lies' if len(groups) == 1 else 'lie'} in several classes as {what} copies",
+            f"{counted('picture', len(groups))} {'is' if len(groups) == 1 else 'are'} in several classes as {what}"
+            " copies",
             "At most one label can be right, and the model is trained on both: "
             f"{', '.join(pair for pair, _ in pairs)}.",
             "Decide for each which class is right and delete the others."
@@ -209,8 +208,8 @@ def duplicates(evidence: InspectionEvidence) -> Iterator[Issue]:
         yield Issue(
             graded(spare, len(evidence.photos)),
             f"duplicates.{kind}",
-            f"{photos_of(spare)} {'is' if spare == 1 else 'are'} {what} {'copy' if spare == 1 else 'copies'} of others"
-            " of the same class",
+            f"{counted('photo', spare)} {'is' if spare == 1 else 'are'} {what} {'copy' if spare == 1 else 'copies'}"
+            " of others of the same class",
             "In a random split copies end up on both sides and inflate the accuracy."
             if unsplit
             else "They count twice in training or in the accuracy and add no information.",
@@ -234,7 +233,7 @@ def unreadable(evidence: InspectionEvidence) -> Iterator[Issue]:
         yield Issue(
             graded(len(broken), evidence.files),
             "files.unreadable",
-            f"{files_of(len(broken))} cannot be read ({', '.join(f'{n} {code}' for code, n in reasons)})",
+            f"{counted('file', len(broken))} cannot be read ({', '.join(f'{n} {code}' for code, n in reasons)})",
             "Training skips them; the function would reject them.",
             "Replace them from the source, or delete them.",
             tuple(one.photo.name for one in broken),
@@ -243,7 +242,7 @@ def unreadable(evidence: InspectionEvidence) -> Iterator[Issue]:
         yield Issue(
             NOTE,
             "files.foreign",
-            f"{files_of(len(foreign))} in the class folders do not have the name of an image",
+            f"{counted('file', len(foreign))} in the class folders do not have the name of an image",
             "They are skipped.",
             "Nothing, or move them elsewhere.",
             tuple(one.photo.name for one in foreign),
@@ -256,7 +255,7 @@ def blank(evidence: InspectionEvidence) -> Iterator[Issue]:
         yield Issue(
             graded(len(found), len(evidence.photos)),
             "photos.blank",
-            f"{photos_of(len(found))} {'is' if len(found) == 1 else 'are'} of a single colour",
+            f"{counted('photo', len(found))} {'is' if len(found) == 1 else 'are'} of a single colour",
             "There is nothing to learn from them; often they are failed downloads or placeholders.",
             "Look at them, then delete them.",
             tuple(photo.name for photo in found),
@@ -278,7 +277,7 @@ def shapes(evidence: InspectionEvidence) -> Iterator[Issue]:
         yield Issue(
             graded(len(tiny), total) if len(tiny) < total else NOTE,
             "sizes.tiny",
-            f"{photos_of(len(tiny))} {have(len(tiny))} a side under {_TINY} pixels",
+            f"{counted('photo', len(tiny))} {have(len(tiny))} a side under {_TINY} pixels",
             "Thumbnails and icons added by mistake show too little to learn from.",
             "Replace them with the originals, unless photos in production are as small.",
             tuple(tiny),
@@ -321,7 +320,7 @@ def suffixes(evidence: InspectionEvidence) -> Iterator[Issue]:
         yield Issue(
             NOTE,
             "files.suffix",
-            f"{files_of(len(wrong))} {have(len(wrong))} an extension that does not match the content",
+            f"{counted('file', len(wrong))} {have(len(wrong))} an extension that does not match the content",
             "Harmless here: training and the function go by the content. Other programs may fail on them.",
             "Nothing, or rename them.",
             tuple(wrong),

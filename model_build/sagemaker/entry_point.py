@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from model_build import TrainingConfig, Watcher, convert, package, train
+from model_build.api import convert, package, train
 from model_build.sagemaker.container import Container
+from model_build.training.config import TrainingConfig
+from model_build.training.observers import Watcher
 
 if TYPE_CHECKING:
     from model_build.training.observers import Epoch

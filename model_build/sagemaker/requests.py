@@ -163,11 +163,7 @@ def _definition(plan: JobPlan) -> dict[str, Any]:
         "RoleArn": plan.role,
         "InputDataConfig": channels,
         "OutputDataConfig": {"S3OutputPath": plan.under_output("jobs")},
-        "ResourceConfig": {
-            "InstanceType": plan.instance_type,
-            "InstanceCount": 1,
-            "VolumeSizeInGB": plan.volume_gb,
-        },
+        "ResourceConfig": {"InstanceType": plan.instance_type, "InstanceCount": 1, "VolumeSizeInGB": plan.volume_gb},
         "StoppingCondition": stopping,
         "CheckpointConfig": {"S3Uri": plan.under_output(f"checkpoints/{plan.name}")},
         "EnableManagedSpotTraining": plan.spot,

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 import classifier
-import model_build
 from classifier.aws import error_code
 from classifier.errors import UserError
 from model_build.data.remote import s3_client
@@ -141,8 +140,7 @@ def _start(
 def build() -> SourceDir:
     """Archive ``model_build`` and ``classifier`` as installed here, the program and its requirements."""
     files = {PROGRAM: _PROGRAM, "requirements.txt": requirements().encode()}
-    for package in (classifier, model_build):
-        root = Path(next(iter(package.__path__)))
+    for root in (Path(str(classifier.__file__)).parent, Path(__file__).parents[1]):
         for path in root.rglob("*.py"):
             files[f"{root.name}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
     buffer = io.BytesIO()

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import classifier
-import model_build
 from classifier.errors import UserError
 from classifier.imaging import ResizePolicy
 from model_build.tflite import bench_worker as worker
@@ -111,5 +110,5 @@ def bench(
 
 def _environment() -> dict[str, str]:
     """This one, with the sources of the two packages in front: another Python has not installed them."""
-    roots = [str(Path(str(package.__file__)).parent.parent) for package in (classifier, model_build)]
+    roots = [str(Path(str(classifier.__file__)).parents[1]), str(Path(__file__).parents[2])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(roots)), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -91,28 +91,9 @@ def _efficientnet(keras: Any, image: Any) -> Any:
     return keras.layers.Rescaling(scale, offset=offset, name="scaling")(image)
 
 
-def _application(name: str, prepare: Callable[[Any, Any], Any], *, has_alpha: bool) -> Build:
-    """A network of keras.applications without its top, behind its scaling."""
-
-    def build(keras: Any, image: Any, alpha: float, weights: str | None) -> Any:
-        shape = tuple(image.shape[1:])
-        width = {"alpha": alpha} if has_alpha else {}
-        constructor = getattr(keras.applications, name)
-        network = constructor(
-            include_top=False, weights=None, input_tensor=prepare(keras, image), input_shape=shape, **width
-        )
-        if weights is not None:
-            # Made apart: with weights some constructors build another graph, and our own must not depend on that.
-            source = constructor(include_top=False, weights=weights, input_shape=shape, **width)
-            assign_weights(network, source.get_weights())
-        return network.output
-
-    return build
-
-
-def _pretrained(
+def _application(
     name: str,
-    application: str,
+    constructor: str,
     prepare: Callable[[Any, Any], Any],
     freeze_points: Sequence[str],
     size: int = 224,
@@ -120,25 +101,40 @@ def _pretrained(
     *,
     has_alpha: bool = False,
 ) -> Backbone:
-    """A network of keras.applications; ``freeze_points`` are those for a quarter, half and most of it."""
+    """A network of keras.applications without its top, behind the scaling that ``prepare`` makes.
+
+    Args:
+        freeze_points: those for a quarter, half and most of it.
+    """
+
+    def build(keras: Any, image: Any, alpha: float, weights: str | None) -> Any:
+        shape = tuple(image.shape[1:])
+        width = {"alpha": alpha} if has_alpha else {}
+        make = getattr(keras.applications, constructor)
+        network = make(include_top=False, weights=None, input_tensor=prepare(keras, image), input_shape=shape, **width)
+        if weights is not None:
+            # Made apart: with weights some constructors build another graph, and our own must not depend on that.
+            source = make(include_top=False, weights=weights, input_shape=shape, **width)
+            assign_weights(network, source.get_weights())
+        return network.output
+
     points = dict(zip(("quarter", "half", "most"), freeze_points, strict=True))
-    build = _application(application, prepare, has_alpha=has_alpha)
     return Backbone(name, size, build, points, minimum_size, pretrained=True, has_alpha=has_alpha)
 
 
 _ALL = (
     Backbone("small_cnn", 32, _small_cnn, {"quarter": "block_5", "half": "block_4", "most": "block_2"}, 8, False),
-    _pretrained("mobilenet_v2", "MobileNetV2", _minus_one_to_one, ("block_13", "block_6", "block_3"), has_alpha=True),
-    _pretrained(
+    _application("mobilenet_v2", "MobileNetV2", _minus_one_to_one, ("block_13", "block_6", "block_3"), has_alpha=True),
+    _application(
         "mobilenet_v3_small", "MobileNetV3Small", _as_is, ("expanded_conv_8", "expanded_conv_3", "expanded_conv_1")
     ),
-    _pretrained(
+    _application(
         "mobilenet_v3_large", "MobileNetV3Large", _as_is, ("expanded_conv_12", "expanded_conv_6", "expanded_conv_3")
     ),
-    _pretrained("efficientnet_b0", "EfficientNetB0", _efficientnet, ("block6a", "block4a", "block2a")),
-    _pretrained("efficientnet_v2_b0", "EfficientNetV2B0", _as_is, ("block6a", "block4a", "block2a")),
-    _pretrained("resnet50", "ResNet50", _caffe, ("conv5_block1", "conv4_block1", "conv3_block1")),
-    _pretrained("xception", "Xception", _minus_one_to_one, ("block13", "block8", "block3"), 299, 71),
+    _application("efficientnet_b0", "EfficientNetB0", _efficientnet, ("block6a", "block4a", "block2a")),
+    _application("efficientnet_v2_b0", "EfficientNetV2B0", _as_is, ("block6a", "block4a", "block2a")),
+    _application("resnet50", "ResNet50", _caffe, ("conv5_block1", "conv4_block1", "conv3_block1")),
+    _application("xception", "Xception", _minus_one_to_one, ("block13", "block8", "block3"), 299, 71),
 )
 
 BACKBONES = {backbone.name: backbone for backbone in _ALL}

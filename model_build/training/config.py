@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ BEST_BY = ("loss", "accuracy")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 Setting = str | int | float | bool | None
 """A setting of :class:`TrainingConfig` given by its name; None leaves it as it is."""
+_BELOW_ONE = ("momentum", "weight_decay", "dropout", "label_smoothing", "average", "colour")
 _REMOVED = {"mix"}  # mixtures of two photos; every run of before has it in its config.json, as 0
 
 
@@ -109,53 +110,35 @@ class TrainingConfig:
         def one_of(choices: tuple[str, ...], value: str) -> tuple[bool, str]:
             return value in choices, f"must be one of {', '.join(choices)}"
 
-        def share(value: float) -> tuple[bool, str]:
-            return 0 <= value <= 1, "must be from 0 to 1"
-
-        def below_one(value: float) -> tuple[bool, str]:
-            return 0 <= value < 1, "must be from 0 to under 1"
-
-        def part(value: float) -> tuple[bool, str]:
-            return 0 < value <= 0.5, "must be over 0 and at most 0.5"
-
         rules = {
             "alpha": (0 <= self.alpha <= 2, "must be over 0 and at most 2"),
             "image_size": (self.image_size == 0 or 8 <= self.image_size <= 1024, "must be from 8 to 1024"),
             "resize": one_of(tuple(policy.value for policy in ResizePolicy), self.resize),
-            "head_epochs": (self.head_epochs >= 0, "must be at least 0"),
-            "head_learning_rate": (0 < self.head_learning_rate <= 1, "must be over 0 and at most 1"),
             "fine_tune": one_of(tuple(Depth), self.fine_tune),
-            "epochs": (
-                self.epochs >= (0 if find_backbone(self.backbone).pretrained else 1),
-                "must be at least 1",
-            ),
+            "epochs": (self.epochs >= (0 if find_backbone(self.backbone).pretrained else 1), "must be at least 1"),
             "batch_size": (self.batch_size >= 2, "must be at least 2 (batch normalization needs two photos)"),
             "optimizer": one_of(tuple(Optimizer), self.optimizer),
-            "momentum": below_one(self.momentum),
-            "learning_rate": (0 < self.learning_rate <= 1, "must be over 0 and at most 1"),
-            "warmup_epochs": (self.warmup_epochs >= 0, "must be at least 0"),
-            "weight_decay": below_one(self.weight_decay),
-            "clip_norm": (self.clip_norm >= 0, "must be at least 0"),
-            "dropout": below_one(self.dropout),
-            "label_smoothing": below_one(self.label_smoothing),
             "class_weights": one_of(CLASS_WEIGHTS, self.class_weights),
-            "average": below_one(self.average),
-            "augmentation": share(self.augmentation),
-            "crop_area": (0 < self.crop_area <= 1, "must be over 0 and at most 1"),
-            "shift": (0 <= self.shift <= 0.5, "must be from 0 to 0.5"),
-            "zoom": (0 <= self.zoom <= 0.5, "must be from 0 to 0.5"),
             "rotation_degrees": (0 <= self.rotation_degrees <= 180, "must be from 0 to 180"),
-            "colour": below_one(self.colour),
-            "small_epochs": share(self.small_epochs),
             "small_side": (0.25 <= self.small_side <= 1, "must be from 0.25 to 1"),
             "best_by": one_of(BEST_BY, self.best_by),
             "patience": (self.patience >= 1, "must be at least 1"),
             "precision": one_of(PRECISIONS, self.precision),
-            "validation_fraction": part(self.validation_fraction),
-            "test_fraction": part(self.test_fraction),
-            "review_threshold": share(self.review_threshold),
             "seed": (0 <= self.seed < 2**32, "must be from 0 to 4294967295"),
         }
+        ranges: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
+            "must be at least 0": (lambda x: x >= 0, ("head_epochs", "warmup_epochs", "clip_norm")),
+            "must be from 0 to 0.5": (lambda x: 0 <= x <= 0.5, ("shift", "zoom")),
+            "must be over 0 and at most 0.5": (lambda x: 0 < x <= 0.5, ("validation_fraction", "test_fraction")),
+            "must be from 0 to 1": (lambda x: 0 <= x <= 1, ("augmentation", "small_epochs", "review_threshold")),
+            "must be over 0 and at most 1": (
+                lambda x: 0 < x <= 1,
+                ("head_learning_rate", "learning_rate", "crop_area"),
+            ),
+            "must be from 0 to under 1": (lambda x: 0 <= x < 1, _BELOW_ONE),
+        }
+        for rule, (within, names) in ranges.items():
+            rules |= {name: (within(getattr(self, name)), rule) for name in names}
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise UserError(f"{name} is {getattr(self, name)!r}; it {rule}")

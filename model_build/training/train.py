@@ -31,15 +31,7 @@ from model_build.training.config import TrainingConfig
 from model_build.training.fitting import Fitted, fit
 from model_build.training.observers import SILENT, Epoch, StepObserver, Watcher
 from model_build.training.predicting import predict_logits
-from model_build.training.run import (
-    BACKBONE_NAME,
-    CONFUSION_NAME,
-    HISTORY_NAME,
-    KERAS_NAME,
-    SPLIT_NAME,
-    Run,
-    RunRecord,
-)
+from model_build.training.run import BACKBONE_NAME, CONFUSION_NAME, HISTORY_NAME, KERAS_NAME, SPLIT_NAME, Run, RunRecord
 from model_build.training.stages import class_weights, epochs_for
 from model_build.training.tensorboard_log import FOLDER_NAME, TensorBoardLog
 from model_build.training.weights import require_weights, resolve_network
@@ -101,11 +93,7 @@ def _train(
     begun = time.perf_counter()
     found = scan(data)
     served, unreadable = store_photos(
-        found.photos,
-        partial.scratch / "served",
-        size=config.image_size,
-        policy=config.policy,
-        progress=watcher.decoded,
+        found.photos, partial.scratch / "served", size=config.image_size, policy=config.policy, progress=watcher.decoded
     )
     watcher.left_out(unreadable)
     split = split_photos(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model_build.files import json_bytes, write_atomic
 from model_build.html import charts
-from model_build.html.charts import WIDTH, svg
+from model_build.html.charts import WIDTH, legend, svg
 from model_build.html.elements import Html, element, figure, join, page, table, text, tiles, verdict_box
 from model_build.training.run import TUNING_NAME
 from model_build.tuning.space import Value
@@ -31,6 +31,7 @@ svg .over { paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-
 .dense thead th { white-space: normal; vertical-align: bottom; }
 svg .way.best { stroke: var(--series2); stroke-width: 3; stroke-opacity: 1; }
 """
+_DOTS = {"dot": "completed", "given-up": "stopped early, at its best", "leader": "best"}
 
 
 def write_pages(findings: StudySummary, place: StudyPlace, best_run: Path | None = None) -> None:
@@ -161,7 +162,7 @@ def history(findings: StudySummary) -> Html:
     def y(accuracy: float) -> float:
         return bottom - (accuracy - low) / (high - low) * tall
 
-    parts = [_legend(left)]
+    parts = [legend(tuple(_DOTS.values()), left, _dot)]
     for value in scale:
         parts.append(f'<line class="grid" x1="{left}" y1="{y(value):.1f}" x2="{WIDTH - right}" y2="{y(value):.1f}"/>')
         word = _percent(value, scale)
@@ -295,10 +296,5 @@ def _axis_word(value: Value) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _legend(left: int) -> str:
-    parts, across = [], left
-    for kind, words in (("dot", "completed"), ("given-up", "stopped early, at its best"), ("leader", "best")):
-        parts.append(f'<circle class="{kind}" cx="{across + 6}" cy="12" r="4.5"/>')
-        parts.append(f'<text x="{across + 16}" y="17">{words}</text>')
-        across += 44 + 7 * len(words)
-    return "".join(parts)
+def _dot(position: int, x: float) -> str:
+    return f'<circle class="{tuple(_DOTS)[position]}" cx="{x + 8}" cy="12" r="4.5"/>'

@@ -25,14 +25,7 @@ from model_build.tuning.studies import (
     worker,
 )
 from model_build.tuning.study_summary import DEFAULTS, StudySummary, best_trial, summary_of
-from model_build.tuning.trials import (
-    STAGES,
-    Objective,
-    OutOfTimeError,
-    Trainer,
-    Tuning,
-    one_line,
-)
+from model_build.tuning.trials import STAGES, Objective, OutOfTimeError, Trainer, Tuning, one_line
 
 if TYPE_CHECKING:
     import optuna

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from bucketlens.cli.main import app
 from bucketlens.local.stack import LocalStack
-from bucketlens.polling import Images
+from bucketlens.polling import PolledImages
 from bucketlens.results import COLUMNS, Query, document, find, get, plain, write_csv, write_json
 from bucketlens.stack import Stack
 from classifier.errors import UserError
@@ -78,8 +78,8 @@ def test_by_prefix_and_time(stack: LocalStack) -> None:
 
 
 def test_images_are_done_when_the_result_is_of_their_content(stack: LocalStack) -> None:
-    def images(now: str = "2026-11-21T00:00:00+00:00") -> Images:
-        return Images(
+    def images(now: str = "2026-11-21T00:00:00+00:00") -> PolledImages:
+        return PolledImages(
             stack.aws.s3,
             stack.aws.dynamodb,
             bucket=stack.bucket,

@@ -214,52 +214,20 @@ class DynamoDbClient(Client):
         return {} if item is None else {"Item": dict(item)}
 
     def put_item(
-        self,
-        *,
-        TableName: str,
-        Item: dict[str, Any],
-        ConditionExpression: str | None = None,
-        ExpressionAttributeValues: Any = None,
-        ExpressionAttributeNames: Any = None,
-        ReturnValues: str = "NONE",
-        ReturnValuesOnConditionCheckFailure: str = "NONE",
+        self, *, TableName: str, Item: dict[str, Any], ReturnValues: str = "NONE", **condition: Any
     ) -> dict[str, Any]:
-        def effect() -> Any:
-            return self._table.put(
-                Item,
-                ConditionExpression,
-                ExpressionAttributeValues,
-                ExpressionAttributeNames,
-                ReturnValuesOnConditionCheckFailure,
-            )
-
-        old = self._call("PutItem", Item["image_uri"]["S"], "table", effect)
-        return {"Attributes": dict(old)} if old is not None and ReturnValues == "ALL_OLD" else {}
+        uri = Item["image_uri"]["S"]
+        return self._write("PutItem", uri, ReturnValues, lambda: self._table.put(Item, **condition))
 
     def delete_item(
-        self,
-        *,
-        TableName: str,
-        Key: dict[str, Any],
-        ConditionExpression: str | None = None,
-        ExpressionAttributeValues: Any = None,
-        ExpressionAttributeNames: Any = None,
-        ReturnValues: str = "NONE",
-        ReturnValuesOnConditionCheckFailure: str = "NONE",
+        self, *, TableName: str, Key: dict[str, Any], ReturnValues: str = "NONE", **condition: Any
     ) -> dict[str, Any]:
         uri = Key["image_uri"]["S"]
+        return self._write("DeleteItem", uri, ReturnValues, lambda: self._table.delete(uri, **condition))
 
-        def effect() -> Any:
-            return self._table.delete(
-                uri,
-                ConditionExpression,
-                ExpressionAttributeValues,
-                ExpressionAttributeNames,
-                ReturnValuesOnConditionCheckFailure,
-            )
-
-        old = self._call("DeleteItem", uri, "table", effect)
-        return {"Attributes": dict(old)} if old is not None and ReturnValues == "ALL_OLD" else {}
+    def _write(self, operation: str, uri: str, wanted: str, effect: Callable[[], Any]) -> dict[str, Any]:
+        old = self._call(operation, uri, "table", effect)
+        return {"Attributes": dict(old)} if old is not None and wanted == "ALL_OLD" else {}
 
 
 class SqsClient(Client):

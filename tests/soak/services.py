@@ -83,6 +83,14 @@ class Bucket:
         return found
 
 
+_CONDITION = (
+    "ConditionExpression",
+    "ExpressionAttributeValues",
+    "ExpressionAttributeNames",
+    "ReturnValuesOnConditionCheckFailure",
+)
+
+
 class Table:
     """A DynamoDB table with the key ``image_uri``."""
 
@@ -90,24 +98,24 @@ class Table:
         self.items: dict[str, dict[str, Any]] = {}
         self._on_write = on_write
 
-    def put(self, item: dict[str, Any], condition: str | None, values: Any, names: Any, on_failure: str) -> Any:
+    def put(self, item: dict[str, Any], **condition: Any) -> Any:
         key = item["image_uri"]["S"]
-        old = self._check("PutItem", key, condition, values, names, on_failure)
+        old = self._check("PutItem", key, **condition)
         self.items[key] = dict(item)
         self._on_write(key, old, item)
         return old
 
-    def delete(self, key: str, condition: str | None, values: Any, names: Any, on_failure: str) -> Any:
-        old = self._check("DeleteItem", key, condition, values, names, on_failure)
+    def delete(self, key: str, **condition: Any) -> Any:
+        old = self._check("DeleteItem", key, **condition)
         if self.items.pop(key, None) is not None:
             self._on_write(key, old, None)
         return old
 
-    def _check(
-        self, operation: str, key: str, condition: str | None, values: Any, names: Any, on_failure: str
-    ) -> dict[str, Any] | None:
+    def _check(self, operation: str, key: str, **condition: Any) -> dict[str, Any] | None:
+        assert condition.keys() <= set(_CONDITION)
         old = self.items.get(key)
-        if condition is not None and not holds(condition, old or {}, values or {}, names):
+        expression, values, names, on_failure = map(condition.get, _CONDITION)
+        if expression is not None and not holds(expression, old or {}, values or {}, names):
             more = {"Item": old} if old is not None and on_failure == "ALL_OLD" else {}
             raise refused("ConditionalCheckFailedException", 400, operation, **more)
         return old

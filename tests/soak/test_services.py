@@ -125,11 +125,13 @@ def test_conditions_that_dynamodb_refuses(condition: str, values: dict[str, Any]
 
 def test_a_failed_condition_leaves_the_item_and_gives_it_back_on_request() -> None:
     table = Table(lambda *_: None)
-    table.put({"image_uri": {"S": "k"}, "n": {"S": "1"}}, None, {}, {}, "NONE")
+    table.put({"image_uri": {"S": "k"}, "n": {"S": "1"}})
+    absent = {"ConditionExpression": "attribute_not_exists(image_uri)"}
+    other = {"ConditionExpression": "n = :n", "ExpressionAttributeValues": {":n": {"S": "2"}}}
     for on_failure, expected in (("ALL_OLD", {"image_uri": {"S": "k"}, "n": {"S": "1"}}), ("NONE", None)):
         with pytest.raises(ClientError) as refusal:
-            table.put({"image_uri": {"S": "k"}}, "attribute_not_exists(image_uri)", {}, {}, on_failure)
+            table.put({"image_uri": {"S": "k"}}, **absent, ReturnValuesOnConditionCheckFailure=on_failure)
         assert refusal.value.response.get("Item") == expected
         with pytest.raises(ClientError):
-            table.delete("k", "n = :n", {":n": {"S": "2"}}, {}, on_failure)
+            table.delete("k", **other)
     assert table.items["k"]["n"] == {"S": "1"}
