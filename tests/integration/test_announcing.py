@@ -18,14 +18,14 @@ from classifier.announcing import DETAIL_TYPE, SOURCE, Announcer, batch_detail
 from classifier.aws import EVENTS_SECONDS, events_client
 from classifier.events import ImageRef
 from classifier.model import Prediction
-from classifier.processor import Outcome, Status
-from classifier.records import ImageFacts, ModelFacts, Rejection, Result
+from classifier.processor import Outcome, OutcomeStatus
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from tests.conftest import BUCKET, ROOT, TABLE, Aws
 from tests.support.bundles import FIXTURES, bundle_files, manifest_for, publish
 from tests.support.clients import client_error
 
 SCHEMA = json.loads((ROOT / "docs" / "batch-event.schema.json").read_text(encoding="utf-8"))
-MODEL = ModelFacts("m", "20261120T101500Z-5d313724", "0" * 64)
+MODEL = ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64)
 
 
 @dataclass
@@ -42,12 +42,12 @@ class Bus:
         return dict(self.answer)
 
 
-def outcome(key: str, status: Status = Status.CLASSIFIED) -> Outcome:
+def outcome(key: str, status: OutcomeStatus = OutcomeStatus.CLASSIFIED) -> Outcome:
     image = ImageRef(BUCKET, key)
-    if status not in (Status.CLASSIFIED, Status.REJECTED):
+    if status not in (OutcomeStatus.CLASSIFIED, OutcomeStatus.REJECTED):
         return Outcome(image, status)
     what: dict[str, Any] = {"error": Rejection("image.corrupt", "broken")}
-    if status is Status.CLASSIFIED:
+    if status is OutcomeStatus.CLASSIFIED:
         what = {"top": (Prediction("hat", 0.98765), Prediction("shoe", 0.01)), "needs_review": True}
     return Outcome(image, status, Result(ImageFacts(BUCKET, key), MODEL, "2026-11-21T12:00:00.000Z", "r", **what))
 
@@ -63,7 +63,13 @@ def announced(outcomes: list[Outcome]) -> dict[str, Any]:
 
 
 def test_it_tells_what_was_recorded() -> None:
-    statuses = [Status.CLASSIFIED, Status.REJECTED, Status.FAILED, Status.DUPLICATE, Status.DUPLICATE]
+    statuses = [
+        OutcomeStatus.CLASSIFIED,
+        OutcomeStatus.REJECTED,
+        OutcomeStatus.FAILED,
+        OutcomeStatus.DUPLICATE,
+        OutcomeStatus.DUPLICATE,
+    ]
     detail = announced([outcome(f"incoming/{number}.jpg", status) for number, status in enumerate(statuses)])
     assert detail["images"] == {"classified": 1, "rejected": 1, "failed": 1, "duplicate": 2}
     assert detail["model"]["version"] == MODEL.version
@@ -94,7 +100,7 @@ def test_whatever_the_keys_are_it_fits_into_an_event(key: str, count: int) -> No
 
 def test_a_batch_without_results_is_no_event() -> None:
     bus = Bus()
-    done = [outcome("incoming/a.jpg", status) for status in (Status.DUPLICATE, Status.FAILED)]
+    done = [outcome("incoming/a.jpg", status) for status in (OutcomeStatus.DUPLICATE, OutcomeStatus.FAILED)]
     assert Announcer("photos", lambda: bus).announce(done, "r", 60) is None
     assert bus.entries == []
 

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelFacts, Rejection, Result
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from tests.template.checks.bucket_and_table import BUCKET
 from tests.template.document import Template
 
 DATABASE = {"AthenaDatabase": "images"}
-_MODEL = ModelFacts("m", "v", "0" * 64)
+_MODEL = ModelIdentity("m", "v", "0" * 64)
 _TIMING = {"fetch": 1.5, "decode": 1.5, "predict": 1.5}
 _WHEN = "2026-11-20T12:00:00.123Z"
 DOCUMENTS = (
