@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bucketlens.gallery.data import Picture
+from bucketlens.predict import workers_of
 from bucketlens.stack import clients
-from classifier.bundle import Manifest
 from classifier.errors import ImageRejected, UserError
 from classifier.events import ImageRef
 from classifier.imaging import Limits, check_size
@@ -23,16 +23,13 @@ from classifier.store import Store
 from model_build.data.remote import DataUri
 from model_build.data.tensors import Progress, Unreadable
 from model_build.evaluation.comparison import Change, Difference, in_order
-from model_build.evaluation.opening import OpenBundle, open_model
-from model_build.native import quiet_stderr
+from model_build.evaluation.opening import open_model
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 _LIMITS = Limits()
-_DECODING_BYTES = 2**30
-"""What decoding one image may take: about the share of a function with MemorySize 1769."""
 _IMAGE_SECONDS = 120.0
 
 
@@ -108,8 +105,9 @@ def find_label_changes(
     changes: list[Change] = []
     rejected: list[Unreadable] = []
     etags = {}
-    with _pools(first, second) as pools, _threads() as threads:
-        work = _Work(Store(s3, dynamodb, table=""), source.bucket, pools)
+    at_once = os.cpu_count() or 1
+    with workers_of(first, at_once) as before, workers_of(second, at_once) as after, _threads(2 * at_once) as threads:
+        work = _Work(Store(s3, dynamodb, table=""), source.bucket, (before, after))
         for done, (image, answer) in enumerate(zip(images, threads.map(work.classify, images), strict=True), start=1):
             if isinstance(answer, Unreadable):
                 rejected.append(answer)
@@ -162,30 +160,9 @@ def _listed(s3: S3Client, source: DataUri) -> Iterator[_Stored]:
 
 
 @contextmanager
-def _pools(first: OpenBundle, second: OpenBundle) -> Iterator[tuple[WorkerPool, WorkerPool]]:
-    def start(manifest: Manifest, content: bytes) -> WorkerPool:
-        return WorkerPool(
-            manifest,
-            content,
-            workers=os.cpu_count() or 1,
-            limits=_LIMITS,
-            plan_memory=lambda _model, _worker: _DECODING_BYTES,
-        )
-
-    # Workers keep the error output that they start with.
-    with quiet_stderr():
-        pools = start(first.manifest, first.content), start(second.manifest, second.content)
-    try:
-        yield pools
-    finally:
-        for pool in pools:
-            pool.close()
-
-
-@contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """Twice as many as decode, so that fetching waits for nobody; at an error or Ctrl-C no more images are begun."""
-    threads = ThreadPoolExecutor(2 * (os.cpu_count() or 1), thread_name_prefix="image")
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """At an error or Ctrl-C no more images are begun."""
+    threads = ThreadPoolExecutor(count, thread_name_prefix="image")
     try:
         yield threads
     finally:

@@ -22,7 +22,7 @@ from classifier.pool import WorkerPool
 from classifier.records import ImageFacts, Result
 from classifier.store import Fetched
 from model_build.data.remote import s3_client
-from model_build.evaluation.opening import open_model
+from model_build.evaluation.opening import OpenBundle, open_model
 from model_build.native import quiet_stderr
 
 STDIN = "-"
@@ -73,7 +73,13 @@ def started_workers(bundle: str, count: int) -> Iterator[WorkerPool]:
         UserError: it is none of these.
         ModelUnavailable, ModelIntegrityError, ModelIncompatibleError: as the function would raise them.
     """
-    opened = open_model(bundle, client=s3_client)
+    with workers_of(open_model(bundle, client=s3_client), count) as pool:
+        yield pool
+
+
+@contextmanager
+def workers_of(opened: OpenBundle, count: int) -> Iterator[WorkerPool]:
+    """As :func:`started_workers`, of a model that has been opened."""
     with quiet_stderr():  # which the workers inherit, and whatever replaces them
         pool = WorkerPool(
             opened.manifest,

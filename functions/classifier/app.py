@@ -21,7 +21,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from classifier import seed
 from classifier.admission import Deadline
-from classifier.aws import clients, sqs_client
+from classifier.announcing import Announcer, EventBridge
+from classifier.aws import clients, events_client, sqs_client
 from classifier.bundle import Manifest
 from classifier.errors import BucketlensError, FatalError, OutOfTime
 from classifier.events import Batch, Source, parse
@@ -55,20 +56,29 @@ class Application:
     Args:
         load: loads the model; called until it succeeds, when there is something to classify.
         queue: feeds the function; None where it is not known.
+        announcer: sends an event for each batch; None sends none.
     """
 
     def __init__(
-        self, settings: Settings, load: Callable[[], ServedModel], pipeline: Pipeline, queue: Queue | None = None
+        self,
+        settings: Settings,
+        load: Callable[[], ServedModel],
+        pipeline: Pipeline,
+        queue: Queue | None = None,
+        announcer: Announcer | None = None,
     ) -> None:
         self._settings = settings
         self._load = load
         self._pipeline = pipeline
         self._queue = queue
+        self._announcer = announcer
         self._model: ServedModel | None = None
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings and make the clients.
+    def from_environment(
+        cls, environment: Mapping[str, str], *, events: Callable[[str | None], EventBridge] = events_client
+    ) -> Self:
+        """Read the settings and make the clients; ``events`` makes EventBridge's, from the endpoint.
 
         Raises:
             ConfigError
@@ -86,7 +96,8 @@ class Application:
             )
 
         queue = Queue(settings.queue_url, partial(sqs_client, settings.endpoint_url)) if settings.queue_url else None
-        return cls(settings, load, Pipeline(Store(s3, dynamodb, settings.table_name), settings), queue)
+        announcer = Announcer(_SERVICE, partial(events, settings.endpoint_url)) if settings.publish_events else None
+        return cls(settings, load, Pipeline(Store(s3, dynamodb, settings.table_name), settings), queue, announcer)
 
     def model(self) -> ServedModel:
         """The model, loaded if it is not yet, and as new as the pointer says.
@@ -125,8 +136,18 @@ class Application:
             return {"model": {"name": manifest.name, "version": manifest.version, "sha256": manifest.model.sha256}}
         if batch.source is Source.SQS:
             failures = sorted(messages.failures(outcomes))
+            self._announce(outcomes, context, deadline)
             return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+        self._announce(outcomes, context, deadline)
         return _answer(batch, outcomes)
+
+    def _announce(self, outcomes: list[Outcome], context: Context, deadline: Deadline) -> None:
+        """Last of all: what is recorded and deferred is safe by then."""
+        if self._announcer is None:
+            return
+        failure = self._announcer.announce(outcomes, context.aws_request_id, deadline.time_left())
+        if failure is not None:
+            logger.warning("event not published", reason=failure)
 
 
 def _workers(settings: Settings, manifest: Manifest, content: bytes) -> WorkerPool:

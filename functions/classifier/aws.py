@@ -34,6 +34,8 @@ _THROTTLED = frozenset(
 
 _RETRIES = 3
 _FIRST_PAUSE_SECONDS = 0.025
+EVENTS_SECONDS = 8.0
+"""The longest that sending an event may take: two tries of 3 s, and the pause between them."""
 
 
 def clients(endpoint_url: str | None, connections: int) -> tuple[S3Client, DynamoDBClient]:
@@ -48,6 +50,13 @@ def clients(endpoint_url: str | None, connections: int) -> tuple[S3Client, Dynam
 def sqs_client(endpoint_url: str | None) -> SQSClient:
     """An SQS client; few invocations need one, so it is no part of a cold start."""
     return boto3.session.Session().client("sqs", endpoint_url=endpoint_url, config=_config(endpoint_url, 1))
+
+
+def events_client(endpoint_url: str | None) -> Any:
+    """An EventBridge client that takes at most :data:`EVENTS_SECONDS`: an event is not worth a batch's time."""
+    short = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+    config = _config(endpoint_url, 1).merge(short)
+    return boto3.session.Session().client("events", endpoint_url=endpoint_url, config=config)
 
 
 def error_code(error: Exception) -> str:

@@ -33,6 +33,7 @@ class Settings:
         endpoint_url: None is AWS.
         queue_url: the queue that feeds the function, for sending deferred messages again; None fails them instead.
         memory_bytes: the function's memory.
+        publish_events: tell EventBridge what became of each batch.
     """
 
     model_uri: ModelUri
@@ -49,6 +50,7 @@ class Settings:
     endpoint_url: str | None
     queue_url: str | None
     memory_bytes: int
+    publish_events: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -76,6 +78,7 @@ class Settings:
             endpoint_url=read.text("AWS_ENDPOINT_URL", "") or None,
             queue_url=read.text("QUEUE_URL", "") or None,
             memory_bytes=read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _MEGABYTES_PER_VCPU, low=128) * 2**20,
+            publish_events=read.choice("PUBLISH_EVENTS", "false", ("true", "false")) == "true",
         )
         if settings.output_bucket is None:
             settings._check_results_apart()

@@ -87,6 +87,8 @@ class Resolver:
         return {name: value for name, value in values.items() if value is not _NO_VALUE}
 
     def _name(self, name: str) -> Any:
+        if name.startswith("!"):  # ${!literal}
+            return f"${{{name[1:]}}}"
         return self._attribute(name) if "." in name else self._reference(name)
 
     def _reference(self, name: str) -> Any:
@@ -120,7 +122,7 @@ def references(node: Any) -> set[str]:
         elif function == "Fn::GetAtt":
             found.add((argument if isinstance(argument, str) else argument[0]).split(".")[0])
         elif function == "Fn::Sub":
-            found |= {name.split(".")[0] for name in re.findall(r"\$\{([^}]+)}", argument)}
+            found |= {name.split(".")[0] for name in re.findall(r"\$\{([^!}][^}]*)}", argument)}
         elif function == "DependsOn":
             found |= {argument} if isinstance(argument, str) else set(argument)
         else:

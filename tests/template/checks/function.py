@@ -19,6 +19,7 @@ SET_BY_PARAMETERS = (
     ("OUTPUT_MODE", "OutputMode", "jsonl"),
     ("GOLDEN_TEST", "GoldenTest", "true"),
     ("LOG_LEVEL", "LogLevel", "ERROR"),
+    ("PUBLISH_EVENTS", "PublishEvents", "true"),
 )
 
 
@@ -58,6 +59,7 @@ def check_the_environment_is_what_the_function_reads(template: Template) -> None
         "OUTPUT_MODE": "image",
         "GOLDEN_TEST": "false",
         "LOG_LEVEL": "INFO",
+        "PUBLISH_EVENTS": "false",
         "POWERTOOLS_SERVICE_NAME": "bucketlens",
         "POWERTOOLS_METRICS_NAMESPACE": "Bucketlens",
         # `sam local` can only set variables that are declared.

@@ -74,6 +74,8 @@ VALUES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("alias/mine", KEY[:-4], "0000", KEY + "*"),
     ),
     "DeletionProtection": (("true", "false"), ("", "no")),
+    "PublishEvents": (("true", "false"), ("", "yes")),
+    "AthenaDatabase": (("", "images_2026", "a" * 128), ("Images", "my-images", "a b", "a" * 129)),
 }
 DEFAULTS = {
     "BucketName": "",
@@ -98,6 +100,8 @@ DEFAULTS = {
     "LogRetentionDays": "30",
     "KmsKeyArn": "",
     "DeletionProtection": "true",
+    "PublishEvents": "false",
+    "AthenaDatabase": "",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from classifier.announcing import DETAIL_TYPE, SOURCE
 from tests.template.checks.bucket_and_table import BUCKET, TABLE
 from tests.template.checks.parameters import KEY
 from tests.template.document import FUNCTION, Template
@@ -19,7 +20,7 @@ ATTACHED = {
     "DeadLetterQueuePolicy": ("SQS::QueuePolicy", "Queues", ["<DeadLetterQueue>"], "sqs:*", "<DeadLetterQueue.Arn>"),
     "AlarmTopicPolicy": ("SNS::TopicPolicy", "Topics", ["<AlarmTopic>"], "sns:Publish", "<AlarmTopic>"),
 }
-EVERYTHING = {"AlarmEmail": "ops@example.org", "KmsKeyArn": KEY}
+EVERYTHING = {"AlarmEmail": "ops@example.org", "KmsKeyArn": KEY, "PublishEvents": "true"}
 
 
 def as_list(value: Any) -> list[Any]:
@@ -107,6 +108,14 @@ def check_a_key_of_ones_own_is_used_for_reading_and_writing(template: Template) 
     assert more == {("kms:Decrypt", KEY), ("kms:GenerateDataKey", KEY)}
 
 
+def check_events_are_the_batches_of_this_application(template: Template) -> None:
+    published = role_statements(template, PublishEvents="true")
+    more = grants(published) - grants(role_statements(template))
+    assert more == {("events:PutEvents", "arn:aws:events:us-east-1:123456789012:event-bus/default")}
+    (condition,) = (one["Condition"] for one in published if one["Action"] == "events:PutEvents")
+    assert condition == {"StringEquals": {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}}
+
+
 def check_only_lambda_takes_the_role(template: Template) -> None:
     (trust,) = template.properties(*ROLE)["AssumeRolePolicyDocument"]["Statement"]
     assert trust == {
@@ -143,7 +152,7 @@ def check_every_statement_says_what_it_is_for(template: Template) -> None:
 
 
 def check_every_role_statement_allows(template: Template) -> None:
-    assert {statement["Effect"] for statement in role_statements(template, KmsKeyArn=KEY)} == {"Allow"}
+    assert {statement["Effect"] for statement in role_statements(template, **EVERYTHING)} == {"Allow"}
 
 
 def check_plain_http_is_refused(template: Template) -> None:

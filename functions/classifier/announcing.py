@@ -1,0 +1,106 @@
+"""Tells EventBridge what became of a batch (parameter ``PublishEvents``); docs/batch-event.schema.json is its schema.
+
+The table is the truth, and an event only an announcement: it is sent once, after everything is recorded, and its loss
+fails nothing. A function that dies in between sends none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from classifier.aws import AWS_ERRORS, EVENTS_SECONDS
+from classifier.processor import Outcome
+from classifier.records import Result
+
+SCHEMA_VERSION = "1"
+SOURCE = "bucketlens"
+DETAIL_TYPE = "Batch Classified"
+# EventBridge User Guide, "PutEvents entry size": 256 KB with source and detail type.
+_MOST_BYTES = 250_000
+
+
+class EventBridge(Protocol):
+    """The part of boto3's client that is used."""
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]: ...  # noqa: N803 - the SDK's name
+
+
+class Announcer:
+    """Sends one event a batch.
+
+    Args:
+        stack: named in each event.
+        connect: makes the client when it is first needed.
+    """
+
+    def __init__(self, stack: str, connect: Callable[[], EventBridge]) -> None:
+        self._stack = stack
+        self._connect = connect
+        self._client: EventBridge | None = None
+
+    def announce(self, outcomes: Sequence[Outcome], request_id: str, time_left: float) -> str | None:
+        """Send the event of a batch, unless it has no results.
+
+        Args:
+            time_left: seconds that the invocation has for it.
+
+        Returns:
+            Why it was not sent; None when it was, or when there is none.
+        """
+        detail = batch_detail(outcomes, self._stack, request_id)
+        if detail is None:
+            return None
+        if time_left < EVENTS_SECONDS:
+            return "the invocation's time was up"
+        entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": detail}
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            answer = self._client.put_events(Entries=[entry])
+        except AWS_ERRORS as error:
+            return " ".join(str(error).split())
+        if answer.get("FailedEntryCount"):
+            refused = answer["Entries"][0]
+            return f"{refused.get('ErrorCode')}: {refused.get('ErrorMessage')}"
+        return None
+
+
+def batch_detail(outcomes: Sequence[Outcome], stack: str, request_id: str) -> str | None:
+    """The event's ``detail`` as JSON text of at most 250,000 bytes; None for a batch in which nothing was recorded."""
+    results = [outcome.result for outcome in outcomes if outcome.result is not None]
+    if not results:
+        return None
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "stack": stack,
+        "request_id": request_id,
+        "images": {str(status): count for status, count in sorted(Counter(one.status for one in outcomes).items())},
+        "model": asdict(results[0].model),
+        "results": [],
+        "results_omitted": 0,
+    }
+    room = _MOST_BYTES - len(_json(document).encode())
+    for result in results:
+        described = _described(result)
+        room -= len(_json(described).encode()) + 1
+        if room < len(str(len(results))):
+            document["results_omitted"] = len(results) - len(document["results"])
+            break
+        document["results"].append(described)
+    return _json(document)
+
+
+def _described(result: Result) -> dict[str, Any]:
+    described: dict[str, Any] = {"image_uri": result.image_uri, "status": str(result.status)}
+    if result.error is not None:
+        return {**described, "error_code": result.error.code}
+    best = result.to_document()["prediction"]
+    return {**described, **{name: best[name] for name in ("label", "confidence", "needs_review")}}
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
