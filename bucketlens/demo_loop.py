@@ -15,7 +15,7 @@ import typer
 
 import model_build
 from bucketlens.annotations.examples import decided
-from bucketlens.annotations.export import Format, write
+from bucketlens.annotations.export import ExportFormat, write
 from bucketlens.cli import display
 from bucketlens.demo import WORKSPACE, Drop, build, console, drop, publish, step, step_text, wait
 from bucketlens.local.files import TEMPLATE
@@ -85,7 +85,7 @@ def _merge(stack: LocalStack, half: Path) -> None:
     """Add the corrections to the training photos; validation and test photos stay those of the first model."""
     corrections = WORKSPACE / "corrections"
     step("results", "export", "--corrected", "--out", corrections)
-    write(corrections, decided(_reviews(stack).read()), Format.FOLDERS, stack.aws.s3)
+    write(corrections, decided(_reviews(stack).read()), ExportFormat.FOLDERS, stack.aws.s3)
     step_text(f"cp -r {corrections}/. {half / 'train'}")
     shutil.copytree(corrections, half / "train", dirs_exist_ok=True)
 

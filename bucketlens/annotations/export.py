@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 Documents = Callable[[Sequence[Example], Path], Mapping[str, bytes]]
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """How labelled images are written."""
 
     FOLDERS = "folders"
@@ -54,16 +54,16 @@ def folder_of_class(example: Example) -> str:
 
 
 LAYOUTS = {
-    Format.FOLDERS: Layout(folder_of_class),
-    Format.LABEL_STUDIO: Layout(None, label_studio.documents),
-    Format.COCO: Layout(coco.path, coco.documents),
-    Format.FIFTYONE: Layout(coco.path, fiftyone.documents),
-    Format.GROUND_TRUTH: Layout(None, ground_truth.documents),
+    ExportFormat.FOLDERS: Layout(folder_of_class),
+    ExportFormat.LABEL_STUDIO: Layout(None, label_studio.documents),
+    ExportFormat.COCO: Layout(coco.path, coco.documents),
+    ExportFormat.FIFTYONE: Layout(coco.path, fiftyone.documents),
+    ExportFormat.GROUND_TRUTH: Layout(None, ground_truth.documents),
 }
 
 
 def write(
-    out: Path, examples: Sequence[Example], format_: Format, s3: S3Client, progress: Progress = lambda *_: None
+    out: Path, examples: Sequence[Example], format_: ExportFormat, s3: S3Client, progress: Progress = lambda *_: None
 ) -> Counter[str]:
     """Write ``examples`` to the new folder ``out``. Interrupted, the same call goes on where it was.
 
@@ -78,7 +78,7 @@ def write(
         BotoCoreError, ClientError: S3 does not answer.
     """
     layout = LAYOUTS[format_]
-    if format_ is Format.FOLDERS:
+    if format_ is ExportFormat.FOLDERS:
         _require_folder_names({example.label or "" for example in examples})
     require_free(out)
     partial = out.absolute().with_name(f".{out.name}.partial")

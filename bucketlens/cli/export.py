@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from bucketlens.annotations.examples import Example, decided
-from bucketlens.annotations.export import Format, write
+from bucketlens.annotations.export import ExportFormat, write
 from bucketlens.cli.display import Screen, messages
 from bucketlens.cli.results import StackOption
 from bucketlens.cli.review import PerDayOption, PerLabelOption, open_desk
@@ -33,8 +33,8 @@ def export(
         str, typer.Option(help="Only images under it: s3://bucket/key, a key, or one below the input prefix.")
     ] = "",
     format_: Annotated[
-        Format, typer.Option("--format", help="folders: a folder per class, as `model train` takes.")
-    ] = Format.FOLDERS,
+        ExportFormat, typer.Option("--format", help="folders: a folder per class, as `model train` takes.")
+    ] = ExportFormat.FOLDERS,
     per_label: PerLabelOption = None,
     per_day: PerDayOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many images.")] = None,
@@ -47,7 +47,7 @@ def export(
 
     Example: bucketlens results export --corrected --out corrections
     """
-    if not corrected and format_ is not Format.LABEL_STUDIO:
+    if not corrected and format_ is not ExportFormat.LABEL_STUDIO:
         raise UserError(f"{format_} holds labels that people have decided about: add --corrected")
     require_free(out)
     deployed = Stack.find(stack)

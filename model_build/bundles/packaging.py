@@ -28,7 +28,7 @@ from model_build.choices import QuantizationChoice
 from model_build.conversion.convert import Conversion
 from model_build.data.dataset import TEST, VALIDATION, Photo
 from model_build.data.tensors import Progress, TensorSet
-from model_build.evaluation.gate import Check, Evidence, GateLimits, Review, Verdict, own_checks
+from model_build.evaluation.gate import Check, Evidence, GateLimits, TestedThreshold, Verdict, own_checks
 from model_build.files import require_free, write_atomic
 from model_build.metrics.answers import Quality, judge
 from model_build.metrics.calibration import scaled
@@ -165,7 +165,9 @@ class _Answers:
         return AnswerMix.of((labels[row], float(one)) for row, one in zip(predicted, self.served()[0], strict=True))
 
 
-def _review(run: Run, validation: _Answers, test: _Answers, precision: float, review_threshold: float | None) -> Review:
+def _review(
+    run: Run, validation: _Answers, test: _Answers, precision: float, review_threshold: float | None
+) -> TestedThreshold:
     """The review threshold, chosen on the validation photos unless it is given, and what it does on the test photos."""
     configured = None if run.config.review_threshold == TrainingConfig.review_threshold else run.config.review_threshold
     by_hand = configured if review_threshold is None else review_threshold
@@ -173,7 +175,7 @@ def _review(run: Run, validation: _Answers, test: _Answers, precision: float, re
     chosen = choose_threshold(*answers, precision) if by_hand is None else given_threshold(by_hand, *answers, precision)
     confidence, right = test.served()
     accepted = confidence >= chosen.value
-    return Review(
+    return TestedThreshold(
         **asdict(chosen),
         test_accepted=round(float(accepted.mean()), 6),
         test_precision=round(float(right[accepted].mean()), 6) if accepted.any() else None,

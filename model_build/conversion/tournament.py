@@ -46,14 +46,14 @@ class Entrant:
 
 
 @dataclass(frozen=True)
-class Decision:
+class TournamentResult:
     """``reasons`` holds, for every entrant, why it won or lost, in words. ``winner`` is None if none can run."""
 
     winner: str | None
     reasons: dict[str, str]
 
 
-def decide(entrants: Sequence[Entrant], reference: str, tolerance: float = DEFAULT_TOLERANCE) -> Decision:
+def decide(entrants: Sequence[Entrant], reference: str, tolerance: float = DEFAULT_TOLERANCE) -> TournamentResult:
     """Choose. ``reference`` names the entrant the others are compared with.
 
     If the reference itself cannot run, nothing is known to be as good as it: the most accurate of the rest is taken
@@ -62,7 +62,7 @@ def decide(entrants: Sequence[Entrant], reference: str, tolerance: float = DEFAU
     running = [one for one in entrants if one.failure is None]
     reasons = {one.name: one.failure for one in entrants if one.failure is not None}
     if not running:
-        return Decision(None, reasons)
+        return TournamentResult(None, reasons)
     best = next((one for one in running if one.name == reference), None)
     against = best or max(running, key=lambda one: one.accuracy)
     eligible: list[Entrant] = []
@@ -82,7 +82,7 @@ def decide(entrants: Sequence[Entrant], reference: str, tolerance: float = DEFAU
             reasons[one.name] = f"as fast as {winner.name}, but larger"
         else:
             reasons[one.name] = f"as accurate, but slower than {winner.name}"
-    return Decision(winner.name, reasons)
+    return TournamentResult(winner.name, reasons)
 
 
 def _difference(one: Entrant, against: Entrant, tolerance: float, *, compare: bool) -> str | None:

@@ -187,7 +187,7 @@ def refusal(what: str, verdict: Verdict) -> str:
 
 
 @dataclass(frozen=True)
-class Review(ReviewThreshold):
+class TestedThreshold(ReviewThreshold):
     """The review threshold with what it does on the test photos: the share accepted, and how much of that is right."""
 
     test_accepted: float | None = None
@@ -212,7 +212,7 @@ class Evidence:
     validation: SplitMetrics | None = None
     quantization: str = ""
     latency_ms: Latency | None = None
-    review: Review | None = None
+    review: TestedThreshold | None = None
     golden_tensors: Mapping[str, str] = field(default_factory=dict)
     gate: Verdict = Verdict(())
     tolerance: float = 0.0
@@ -233,7 +233,9 @@ class Evidence:
                 validation=_measured(metrics.get("validation")),
                 quantization=str(metrics.get("quantization", "")),
                 latency_ms=Latency(**metrics["latency_ms"]) if "latency_ms" in metrics else None,
-                review=Review(**known_fields(Review, metrics["review"])) if "review" in metrics else None,
+                review=TestedThreshold(**known_fields(TestedThreshold, metrics["review"]))
+                if "review" in metrics
+                else None,
                 golden_tensors=dict(metrics.get("golden_tensors", {})),
                 gate=Verdict.from_document(metrics.get("gate", {})),
                 tolerance=float(metrics.get("tolerance", 0.0)),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketlens.annotations.examples import Example, decided
-from bucketlens.annotations.export import Format, write
+from bucketlens.annotations.export import ExportFormat, write
 from bucketlens.reviews import Decision, Review
 from classifier.errors import UserError
 from model_build.data.dataset import scan
@@ -32,7 +32,7 @@ def files(folder: Path) -> list[str]:
 def test_a_folder_per_class_that_training_takes(aws: Aws, tmp_path: Path) -> None:
     keys = {"incoming/a/tom.png": "hat", "incoming/b/tom.png": "hat", "incoming/weiß/Ö l.PNG": "dress"}
     examples = [stored(aws, key, label, seed) for seed, (key, label) in enumerate(keys.items())]
-    assert not write(tmp_path / "out", examples, Format.FOLDERS, aws.s3)
+    assert not write(tmp_path / "out", examples, ExportFormat.FOLDERS, aws.s3)
     found = scan(tmp_path / "out")
     assert found.labels == ("dress", "hat")
     assert [photo.label for photo in found.photos] == ["dress", "hat", "hat"]
@@ -45,7 +45,7 @@ def test_what_was_replaced_or_deleted_since_is_left_out_and_said(aws: Aws, tmp_p
     kept, replaced, deleted = (stored(aws, f"incoming/{at}.png", seed=at) for at in range(3))
     aws.put("incoming/1.png", png(seed=9))
     aws.s3.delete_object(Bucket=BUCKET, Key="incoming/2.png")
-    missing = write(tmp_path / "out", [kept, replaced, deleted], Format.FOLDERS, aws.s3)
+    missing = write(tmp_path / "out", [kept, replaced, deleted], ExportFormat.FOLDERS, aws.s3)
     assert sorted(missing) == ["the image has been deleted", "the image has been replaced since it was looked at"]
     assert files(tmp_path / "out") == [f"hat/{kept.name}"]
 
@@ -58,12 +58,12 @@ def test_an_interrupted_export_goes_on_and_drops_what_is_no_longer_wanted(aws: A
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "out", examples, Format.FOLDERS, Interposed(aws.s3, "get_object", fail_at_15))  # type: ignore[arg-type]
+        write(tmp_path / "out", examples, ExportFormat.FOLDERS, Interposed(aws.s3, "get_object", fail_at_15))  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
     fetched: list[str] = []
     again = Interposed(aws.s3, "get_object", lambda request: fetched.append(request["Key"]))
     changed = [*examples[1:], Example(**{**vars(examples[0]), "label": "dress"})]
-    assert not write(tmp_path / "out", changed, Format.FOLDERS, again)  # type: ignore[arg-type]
+    assert not write(tmp_path / "out", changed, ExportFormat.FOLDERS, again)  # type: ignore[arg-type]
     assert files(tmp_path / "out") == sorted(f"{one.label}/{one.name}" for one in changed)
     assert 1 <= len(fetched) < 20
     assert {"incoming/00.png", "incoming/15.png"} <= set(fetched)
@@ -72,14 +72,14 @@ def test_an_interrupted_export_goes_on_and_drops_what_is_no_longer_wanted(aws: A
 @pytest.mark.parametrize("label", ["a/b", "..", ".hidden", "x" * 300])
 def test_a_label_that_is_no_folder_is_refused_before_anything_is_fetched(aws: Aws, tmp_path: Path, label: str) -> None:
     with pytest.raises(UserError, match="cannot be a folder's name"):
-        write(tmp_path / "out", [stored(aws, "incoming/a.png", label)], Format.FOLDERS, aws.s3)
+        write(tmp_path / "out", [stored(aws, "incoming/a.png", label)], ExportFormat.FOLDERS, aws.s3)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_files_is_left_alone(aws: Aws, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="already there"):
-        write(tmp_path, [stored(aws, "incoming/a.png")], Format.FOLDERS, aws.s3)
+        write(tmp_path, [stored(aws, "incoming/a.png")], ExportFormat.FOLDERS, aws.s3)
     assert files(tmp_path) == ["mine.txt"]
 
 

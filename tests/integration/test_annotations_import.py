@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bucketlens.annotations.examples import Example, decided
-from bucketlens.annotations.export import Format, write
+from bucketlens.annotations.export import ExportFormat, write
 from bucketlens.annotations.importing import read, reviews
 from bucketlens.reviews import Decision, Desk, Review, ReviewTable, document
 from classifier.errors import UserError
@@ -26,10 +26,10 @@ WHEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
 MODEL = ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64)
 KEYS = ("a/tom.png", "b/tom.png", "weiß/Ö l.png")
 FILES = {
-    Format.LABEL_STUDIO: "tasks.json",
-    Format.COCO: "labels.json",
-    Format.FIFTYONE: "labels.json",
-    Format.GROUND_TRUTH: "output.manifest",
+    ExportFormat.LABEL_STUDIO: "tasks.json",
+    ExportFormat.COCO: "labels.json",
+    ExportFormat.FIFTYONE: "labels.json",
+    ExportFormat.GROUND_TRUTH: "output.manifest",
 }
 
 
@@ -74,7 +74,7 @@ def file(tmp_path: Path, content: str | bytes | Any) -> Path:
 
 @pytest.mark.parametrize("format_", FILES)
 def test_what_is_exported_comes_back_as_the_same_decisions(
-    desk: Desk, aws: Aws, tmp_path: Path, format_: Format
+    desk: Desk, aws: Aws, tmp_path: Path, format_: ExportFormat
 ) -> None:
     for key, label in zip(KEYS, ("hat", "dress", "ö & <b>"), strict=True):
         desk.decide(desk.result(ROOT + key), Decision.CORRECTED, label)
@@ -84,7 +84,9 @@ def test_what_is_exported_comes_back_as_the_same_decisions(
     assert {one.image_uri: one for one in again} == before
     pictures = sorted(path.read_bytes() for path in (tmp_path / "out").rglob("*.png"))
     assert pictures == (
-        [] if format_ in (Format.LABEL_STUDIO, Format.GROUND_TRUTH) else sorted(png(seed=at) for at in range(3))
+        []
+        if format_ in (ExportFormat.LABEL_STUDIO, ExportFormat.GROUND_TRUTH)
+        else sorted(png(seed=at) for at in range(3))
     )
 
 
@@ -107,7 +109,7 @@ def test_a_csv_file_of_images_and_labels(desk: Desk, aws: Aws, tmp_path: Path) -
 
 def test_tasks_for_label_studio_hold_the_models_answer(desk: Desk, aws: Aws, tmp_path: Path) -> None:
     examples = [Example.of_result(item) for item in desk.read() if item["status"] == "classified"]
-    write(tmp_path / "out", examples, Format.LABEL_STUDIO, aws.s3)
+    write(tmp_path / "out", examples, ExportFormat.LABEL_STUDIO, aws.s3)
     tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
     (prediction,) = tasks[0]["predictions"]
     assert (prediction["model_version"], prediction["score"]) == (MODEL.version, 0.6)
@@ -145,7 +147,7 @@ def test_a_manifest_of_rekognition_brings_images_that_were_never_classified(
     line = {"source-ref": f"{ROOT}unseen.png", name: 1, f"{name}-metadata": metadata}
     (review,) = imported(desk, aws, file(tmp_path, line))
     assert (review.label, review.decision, review.predicted_label) == ("Sunrise", "corrected", None)
-    assert not write(tmp_path / "out", decided([review]), Format.FOLDERS, aws.s3)
+    assert not write(tmp_path / "out", decided([review]), ExportFormat.FOLDERS, aws.s3)
     desk.reviews.put(review)
     assert list(desk.reviews.read()) == [review]
     metadata["human-annotated"] = "no"
