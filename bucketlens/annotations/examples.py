@@ -59,7 +59,7 @@ class Example:
     def name(self) -> str:
         """A file name that any system takes, another one for every image and every content of it."""
         path = PurePosixPath(self.picture.key)
-        stem = re.sub(r"[^\w-]+", "_", path.stem, flags=re.ASCII)[:_LONGEST_STEM].strip("_")
+        stem = re.sub(r"[^\w-]+", "_", path.stem, flags=re.ASCII)[:_LONGEST_STEM].strip("_-")
         suffix = path.suffix.lower() if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", path.suffix) else ""
         return f"{stem or 'image'}-{self.picture.id[:12]}{suffix}"
 

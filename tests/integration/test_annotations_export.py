@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bucketlens.annotations.examples import Example, decided
@@ -83,6 +83,7 @@ def test_a_folder_with_files_is_left_alone(aws: Aws, tmp_path: Path) -> None:
     assert files(tmp_path) == ["mine.txt"]
 
 
+@example("-", "0")
 @given(st.text(st.characters(exclude_categories=[]), min_size=1, max_size=300), st.text("0123456789abcdef", min_size=1))
 def test_a_name_is_one_that_every_system_takes(key: str, etag: str) -> None:
     name = Example(f"s3://b/{key}", etag).name
