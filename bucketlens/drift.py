@@ -7,19 +7,18 @@ imported one, is compared with the first week of its own results.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from bucketlens.results import Item
-from bucketlens.stack import Stack
 from classifier.bundle import MANIFEST_NAME, Manifest, ModelUri
-from classifier.errors import UserError
+from classifier.errors import BucketlensError, UserError
 from model_build.metrics.drift import CONFIDENCE_BINS, AnswerMix, Shift, confidence_bin, label_shift, shift
 
 if TYPE_CHECKING:
@@ -122,6 +121,12 @@ class Tally:
         self._confidence[place][confidence_bin(float(item["confidence"]))] += 1
         self._newest[version] = max(when, self._newest.get(version, ""))
 
+    def counting(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, each counted as it passes."""
+        for item in items:
+            self.add(item)
+            yield item
+
     def drift(
         self,
         model_mix: Callable[[str], AnswerMix | None],
@@ -174,19 +179,34 @@ class Tally:
 def tally(items: Iterable[Item]) -> Tally:
     """Count all results."""
     counted = Tally()
-    for item in items:
-        counted.add(item)
+    for _ in counted.counting(items):
+        continue
     return counted
 
 
-def manifest_mix(s3: S3Client, stack: Stack, version: str) -> AnswerMix | None:
-    """The baseline in the manifest of a version that is published for ``stack``; None where there is none.
+def drift_note(counted: Tally, s3: S3Client, model_uri: str) -> str | None:
+    """One sentence on the drift of the last week, as the gallery shows it; None where there is nothing to compare."""
+    try:
+        found = counted.drift(lambda version: manifest_mix(s3, model_uri, version))
+    except UserError:
+        return None
+    except (BucketlensError, BotoCoreError, ClientError) as error:
+        return f"Drift unknown: {' '.join(str(error).split())}"
+    told = " and ".join(
+        f"{name} {one.verdict} (PSI {one.index:.2f})"
+        for name, one in (("labels", found.labels), ("confidence", found.confidence))
+    )
+    return f"Drift in the last {found.days} days against {found.baseline}, model {found.model_version}: {told}."
+
+
+def manifest_mix(s3: S3Client, model_uri: str, version: str) -> AnswerMix | None:
+    """The baseline in the manifest of a version that is published at ``model_uri``; None where there is none.
 
     Raises:
         ModelIntegrityError, ModelIncompatibleError: the manifest is damaged or of another schema.
         ClientError, BotoCoreError: S3 does not answer or refuses.
     """
-    where = ModelUri.parse(stack.model_uri)
+    where = ModelUri.parse(model_uri)
     try:
         data = s3.get_object(Bucket=where.bucket, Key=where.key(version, MANIFEST_NAME))["Body"].read()
     except ClientError as error:

@@ -56,7 +56,7 @@ def drift(
         items = bar.track(results.find(dynamodb, deployed.table, results.Query()), description="reading results")
         counted = tally(items)
     found = counted.drift(
-        lambda version: manifest_mix(s3, deployed, version),
+        lambda version: manifest_mix(s3, deployed.model_uri, version),
         days=days,
         version=model_version,
         baseline=Baseline(baseline),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,8 @@ from bucketlens.stack import DEFAULT_STACK, Stack, clients
 from model_build.files import cache_folder, require_free
 
 if TYPE_CHECKING:
+    from bucketlens.drift import Tally
+    from bucketlens.gallery.server import Gallery
     from bucketlens.gallery.thumbnails import Thumbnails
 
 PORT = 5556
@@ -52,6 +56,7 @@ def gallery(
 
     Example: bucketlens results gallery --out site
     """
+    from bucketlens.drift import drift_note
     from bucketlens.gallery.thumbnails import Thumbnails
 
     deployed = Stack.find(stack)
@@ -59,17 +64,20 @@ def gallery(
     thumbnails = Thumbnails(s3, cache_folder() / "thumbnails")
     desk = open_desk(deployed, dynamodb, reviewer)
     quotas = Quotas(per_label, per_day)
+    drift = partial(drift_note, s3=s3, model_uri=deployed.model_uri)
     if out is None:
-        _serve(deployed.bucket, desk, thumbnails, limit, quotas, port)
+        from bucketlens.gallery.server import Gallery
+
+        _serve(Gallery(deployed.bucket, desk.read, thumbnails, limit, desk, quotas, drift), port)
     else:
-        _write(out, deployed.bucket, desk, thumbnails, limit, quotas)
+        _write(out, deployed.bucket, desk, thumbnails, limit, quotas, drift)
 
 
-def _serve(title: str, desk: Desk, thumbnails: Thumbnails, limit: int, quotas: Quotas, port: int) -> None:
-    from bucketlens.gallery.server import Gallery, serve
+def _serve(application: Gallery, port: int) -> None:
+    from bucketlens.gallery.server import serve
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    with serve(Gallery(title, desk.read, thumbnails, limit, desk, quotas), port) as server:
+    with serve(application, port) as server:
         console.print(f"gallery  http://127.0.0.1:{server.server_port}/\nCtrl-C stops it.")
         try:
             server.serve_forever()
@@ -77,8 +85,17 @@ def _serve(title: str, desk: Desk, thumbnails: Thumbnails, limit: int, quotas: Q
             console.print("stopped")
 
 
-def _write(out: Path, title: str, desk: Desk, thumbnails: Thumbnails, limit: int, quotas: Quotas) -> None:
+def _write(
+    out: Path,
+    title: str,
+    desk: Desk,
+    thumbnails: Thumbnails,
+    limit: int,
+    quotas: Quotas,
+    drift: Callable[[Tally], str | None],
+) -> None:
     from bucketlens.cli.display import messages, progress_bar
+    from bucketlens.drift import Tally
     from bucketlens.gallery.data import chunks
     from bucketlens.gallery.export import Results, write_file, write_folder
 
@@ -87,9 +104,10 @@ def _write(out: Path, title: str, desk: Desk, thumbnails: Thumbnails, limit: int
     if not in_one_file:
         require_free(out)  # before thousands of images are fetched
     found: list[Candidate] = []
+    counted = Tally()
     with progress_bar(console) as bar:
         task = bar.add_task("reading results", total=None)
-        items = desk.read()
+        items = counted.counting(desk.read())
         chunked = list(chunks(bar.track(collecting(found, itertools.islice(items, limit)), task_id=task)))
         more = next(items, None) is not None
         made_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M UTC}"
@@ -97,7 +115,7 @@ def _write(out: Path, title: str, desk: Desk, thumbnails: Thumbnails, limit: int
         bar.update(task, description="making thumbnails", completed=0)
         missing = (write_file if in_one_file else write_folder)(
             out,
-            Results(title, made_at, chunked, limit if more else None, first),
+            Results(title, made_at, chunked, limit if more else None, first, None if more else drift(counted)),
             thumbnails,
             lambda done, total: bar.update(task, completed=done, total=total),
         )

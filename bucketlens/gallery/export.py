@@ -29,6 +29,7 @@ class Results:
     chunks: list[Chunk]
     limit: int | None = None
     queue: Sequence[int] = ()
+    drift: str | None = None
 
 
 def write_folder(out: Path, results: Results, thumbnails: Thumbnails, progress: Progress) -> Counter[str]:
@@ -73,7 +74,16 @@ def write_file(out: Path, results: Results, thumbnails: Thumbnails, progress: Pr
 
 def _page(results: Results, thumbnails: dict[str, str] | None = None) -> Page:
     documents = tuple(chunk.document for chunk in results.chunks)
-    return Page(results.title, False, documents, thumbnails, results.made_at, results.limit, results.queue)
+    return Page(
+        results.title,
+        False,
+        documents,
+        thumbnails,
+        results.made_at,
+        results.limit,
+        results.queue,
+        drift=results.drift,
+    )
 
 
 def _make(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from bucketlens.drift import drift_note
 from bucketlens.gallery.server import MOUNT, Gallery
 from bucketlens.gallery.thumbnails import Thumbnails
 from bucketlens.local.stack import LocalStack
@@ -14,4 +17,5 @@ def mount_gallery(stack: LocalStack) -> str:
     aws = stack.aws
     thumbnails = Thumbnails(aws.s3, cache_folder() / "thumbnails")
     desk = Desk(aws.dynamodb, stack.table, ReviewTable(aws.dynamodb, stack.review_table), default_reviewer())
-    return stack.mount(MOUNT, Gallery(stack.bucket, desk.read, thumbnails, desk=desk))
+    drift = partial(drift_note, s3=aws.s3, model_uri=stack.deployment.outputs["ModelUri"])
+    return stack.mount(MOUNT, Gallery(stack.bucket, desk.read, thumbnails, desk=desk, drift=drift))

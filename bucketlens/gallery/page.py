@@ -35,6 +35,7 @@ class Page:
         limit: how many results are shown, where others were left out.
         queue: positions of results, what to look at first at the beginning.
         reviewer: who decides about predictions; None where that cannot be done.
+        drift: a sentence on the drift of the results, where there is something to compare them with.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Page:
     limit: int | None = None
     queue: Sequence[int] = ()
     reviewer: str | None = None
+    drift: str | None = None
 
 
 def asset(name: str) -> bytes:

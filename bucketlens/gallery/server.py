@@ -18,6 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bucketlens.drift import Tally
 from bucketlens.gallery import decisions
 from bucketlens.gallery.data import LIMIT, Picture, chunks
 from bucketlens.gallery.page import ASSETS, POLICY, Page, asset, render
@@ -53,6 +54,7 @@ class Gallery:
         limit: results to show at most; more are left out, and the page says so.
         desk: takes decisions about predictions; without one, the page shows them alone.
         quotas: of what to look at first.
+        drift: what to say of the drift of all results, if anything.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Gallery:
         limit: int = LIMIT,
         desk: Desk | None = None,
         quotas: Quotas = _NO_QUOTAS,
+        drift: Callable[[Tally], str | None] = lambda _: None,
     ) -> None:
         self._title = title
         self._read = read
@@ -70,6 +73,7 @@ class Gallery:
         self._limit = limit
         self._desk = desk
         self._quotas = quotas
+        self._drift = drift
         self._pictures: dict[str, Picture] = {}
         self._routes: dict[tuple[str, str], Callable[[Environ, Start], Iterable[bytes]]] = {
             ("GET", ""): self._redirect,
@@ -111,18 +115,22 @@ class Gallery:
     def _lines(self) -> Iterator[bytes]:
         """A chunk a line, as the table is read.
 
-        The last line is ``{"end": true, "limit": null, "queue": [3, 0]}``, with the limit where results were left out,
-        and the positions of what to look at first; or ``{"error": "..."}``.
+        The last line is ``{"end": true, "limit": null, "queue": [3, 0], "drift": "..."}``, with the limit where results
+        were left out, the positions of what to look at first, and drift where there is something to say of it; or
+        ``{"error": "..."}``.
         """
         found: list[Candidate] = []
+        counted = Tally()
         try:
-            items = iter(self._read())
+            items = counted.counting(self._read())
             for chunk in chunks(collecting(found, itertools.islice(items, self._limit))):
                 self._pictures.update(chunk.pictures)
                 yield _line(chunk.document)
             more = next(items, None) is not None
             last: dict[str, Any] = {"end": True, "limit": self._limit if more else None}
             last["queue"] = [one.position for one in queue(found, self._quotas)]
+            if not more and (drift := self._drift(counted)):
+                last["drift"] = drift
         except (BotoCoreError, ClientError) as error:
             last = {"error": " ".join(str(error).split())}
         yield _line(last)

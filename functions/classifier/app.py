@@ -16,8 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, Self
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 
 from classifier import seed
 from classifier.admission import Deadline
@@ -27,7 +26,7 @@ from classifier.bundle import Manifest
 from classifier.errors import BucketlensError, FatalError, OutOfTime
 from classifier.events import Batch, Source, parse
 from classifier.loader import BundleLoader
-from classifier.measuring import measure
+from classifier.measuring import InvocationMetrics
 from classifier.memory import resident_bytes, share_of_decoding
 from classifier.messages import Messages, Queue
 from classifier.pipeline import IN_FLIGHT, Pipeline
@@ -39,7 +38,7 @@ from classifier.store import Store
 
 _SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "bucketlens"
 logger = Logger(service=_SERVICE)
-metrics = Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or "Bucketlens", service=_SERVICE)
+metrics = InvocationMetrics(os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or "Bucketlens", _SERVICE)
 
 
 class Context(Protocol):
@@ -184,18 +183,18 @@ def handler(event: Any, context: Context) -> dict[str, Any]:
     """Lambda's entry point."""
     global _application, _cold_starts
     logger.append_keys(request_id=context.aws_request_id)
-    metrics.add_metric("ColdStarts", MetricUnit.Count, _cold_starts)
+    metrics.count("ColdStarts", _cold_starts)
     _cold_starts = 0
     try:
         if _application is None:
             _application = Application.from_environment(os.environ)
         return _application.handle(event, context)
     except BucketlensError as error:
-        metrics.add_metric("FatalErrors", MetricUnit.Count, int(isinstance(error, FatalError)))
+        metrics.count("FatalErrors", int(isinstance(error, FatalError)))
         logger.error("batch failed", code=error.code, reason=str(error))
         raise
     finally:
-        metrics.flush_metrics()
+        metrics.flush()
 
 
 def _answer(batch: Batch, outcomes: list[Outcome]) -> dict[str, Any]:
@@ -219,7 +218,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
 def _report(batch: Batch, outcomes: list[Outcome]) -> None:
     counts = Counter(outcome.status for outcome in outcomes)
-    measure(metrics, outcomes, batch.skipped.total())
+    metrics.add_batch(outcomes, batch.skipped.total())
     for outcome in outcomes:
         if outcome.error is not None:
             logger.warning(

@@ -1,4 +1,4 @@
-"""The metrics of a batch, in CloudWatch's embedded metric format: names and dimensions that the dashboard counts on."""
+"""The metrics of an invocation, in CloudWatch's embedded metric format: the names that the dashboard shows."""
 
 from __future__ import annotations
 
@@ -13,32 +13,56 @@ from classifier.processor import Outcome, OutcomeStatus
 _STAGES = ("fetch", "decode", "predict")
 
 
-def measure(metrics: Metrics, outcomes: Sequence[Outcome], skipped: int) -> None:
-    """Add what became of a batch. Each metric has the dimension ``service``; two have another one:
+class InvocationMetrics:
+    """Collects metrics until they are flushed. Each has the dimension ``service``; two have another one besides:
 
     - ``Results``, by ``model_version``: images that were classified or rejected.
     - ``Rejections``, by ``error_code``.
-
-    Args:
-        skipped: events that were not for us.
     """
-    counts = Counter(outcome.status for outcome in outcomes)
-    results = [outcome.result for outcome in outcomes if outcome.result is not None]
-    for status in OutcomeStatus:
-        metrics.add_metric(f"Images{status.capitalize()}", MetricUnit.Count, counts[status])
-    metrics.add_metric("ImagesForReview", MetricUnit.Count, sum(result.needs_review for result in results))
-    metrics.add_metric("EventsSkipped", MetricUnit.Count, skipped)
-    for stage in _STAGES:
+
+    def __init__(self, namespace: str, service: str) -> None:
+        self._namespace = namespace
+        self._service = service
+        self._plain = Metrics(namespace=namespace, service=service)
+        self._by: Counter[tuple[str, str, str]] = Counter()
+
+    def count(self, name: str, count: int) -> None:
+        """Add a count; 0 is one, too."""
+        self._plain.add_metric(name, MetricUnit.Count, count)
+
+    def add_batch(self, outcomes: Sequence[Outcome], skipped: int) -> None:
+        """Add what became of a batch.
+
+        Args:
+            skipped: events that were not for us.
+        """
+        counts = Counter(outcome.status for outcome in outcomes)
+        results = [outcome.result for outcome in outcomes if outcome.result is not None]
+        for status in OutcomeStatus:
+            self.count(f"Images{status.capitalize()}", counts[status])
+        self.count("ImagesForReview", sum(result.needs_review for result in results))
+        self.count("EventsSkipped", skipped)
+        for stage in _STAGES:
+            for result in results:
+                if stage in result.timing_ms:
+                    name = f"{stage.capitalize()}Time"
+                    self._plain.add_metric(name, MetricUnit.Milliseconds, result.timing_ms[stage])
         for result in results:
-            if stage in result.timing_ms:
-                metrics.add_metric(f"{stage.capitalize()}Time", MetricUnit.Milliseconds, result.timing_ms[stage])
-    _by(metrics, "Results", "model_version", Counter(result.model.version for result in results))
-    _by(metrics, "Rejections", "error_code", Counter(result.error.code for result in results if result.error))
+            self._by["Results", "model_version", result.model.version] += 1
+            if result.error is not None:
+                self._by["Rejections", "error_code", result.error.code] += 1
 
+    def flush(self) -> None:
+        """Write what was collected to standard output, from where Lambda's log takes it to CloudWatch."""
+        for (name, dimension, value), count in sorted(self._by.items()):
+            # A line of its own: the dimensions of an embedded metric hold for all metrics of its line.
+            dimensions = {"service": self._service, dimension: value}
+            with single_metric(name, MetricUnit.Count, count, namespace=self._namespace, default_dimensions=dimensions):
+                pass
+        self._by.clear()
+        self._plain.flush_metrics()
 
-def _by(metrics: Metrics, name: str, dimension: str, counts: Counter[str]) -> None:
-    """One line for each value: the dimensions of an embedded metric hold for all metrics of its line."""
-    for value, count in sorted(counts.items()):
-        dimensions = {"service": str(metrics.service), dimension: value}
-        with single_metric(name, MetricUnit.Count, count, namespace=metrics.namespace, default_dimensions=dimensions):
-            pass
+    def clear(self) -> None:
+        """Forget what was collected."""
+        self._by.clear()
+        self._plain.clear_metrics()

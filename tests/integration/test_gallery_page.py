@@ -28,6 +28,7 @@ pytestmark = [
 MANY = list(many(20_000))
 COUNT = 2000
 ITEMS = MANY[:COUNT]
+DRIFT = "Drift in the last 7 days: labels <b>large</b>"
 PHONE = {"width": 390, "height": 844}
 
 
@@ -42,7 +43,8 @@ class Storage:
 @contextmanager
 def serving(items: list[dict[str, Any]]) -> Iterator[str]:
     """The address of a live gallery of ``items`` as they are at each reading."""
-    application = Gallery(BUCKET, lambda: iter(list(items)), Thumbnails(Storage(), None))  # type: ignore[arg-type]
+    nothing: Any = Storage()
+    application = Gallery(BUCKET, lambda: iter(list(items)), Thumbnails(nothing, None), drift=lambda _: DRIFT)
     with serve(application, 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -65,7 +67,7 @@ def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def folder(out: Path, items: list[dict[str, Any]]) -> str:
-    results = Results(BUCKET, "2026-11-20 12:00 UTC", list(chunks(items)))
+    results = Results(BUCKET, "2026-11-20 12:00 UTC", list(chunks(items)), drift=DRIFT)
     write_folder(out, results, Thumbnails(Storage(), None), lambda _done, _total: None)  # type: ignore[arg-type]
     return (out / "index.html").as_uri()
 
@@ -135,6 +137,13 @@ def _use_many(page: Page, figures: Callable[[str], None]) -> None:
     # Bounds that a busy machine keeps too; the figures above are what counts.
     assert taken[len(taken) // 2] < 1000
     assert first_paint(page) < 10_000
+
+
+def test_drift_is_a_sentence_above_the_pictures(tmp_path: Path, live: str, opened: Callable[..., Page]) -> None:
+    for address in (live, folder(tmp_path / "site", ITEMS[:3])):
+        page = opened(address)
+        assert page.locator("#drift").is_visible()
+        assert page.locator("#drift").text_content() == DRIFT
 
 
 def test_the_histogram_filters(live: str, opened: Callable[..., Page]) -> None:

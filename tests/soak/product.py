@@ -62,7 +62,7 @@ class Function:
             self._application.model()
 
     def handle(self, event: Any, context: Any) -> dict[str, Any]:
-        app.metrics.clear_metrics()
+        app.metrics.clear()
         return self._application.handle(event, context)
 
 

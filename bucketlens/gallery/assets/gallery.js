@@ -918,6 +918,8 @@ async function load() {
   if (last.end) setQueue(last.queue);
   $("note").hidden = !last.limit;
   $("limit").textContent = number.format(last.limit ?? 0);
+  $("drift").hidden = !last.drift;
+  $("drift").textContent = last.drift ?? "";
   loading = false;
   $("refresh").disabled = false;
   $("read").textContent = `read ${new Date().toLocaleTimeString("en-GB")}`;

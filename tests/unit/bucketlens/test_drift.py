@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from bucketlens.drift import Baseline, tally
+from bucketlens.drift import Baseline, drift_note, tally
 from classifier.errors import UserError
 from model_build.metrics.drift import AnswerMix
+from tests.support.bundles import bundle_files
+from tests.support.clients import client_error
 from tests.support.gallery import item, rejected
 
 TODAY = date(2026, 11, 21)
@@ -63,6 +67,38 @@ def test_the_first_week_where_the_manifest_says_nothing() -> None:
     assert (found.labels.verdict, found.confidence.verdict) == ("stable", "large")
     chosen = counted.drift({NEW: EVEN}.get, baseline=Baseline.FIRST_WEEK, today=TODAY)
     assert chosen == found
+
+
+class Bucket:
+    """Answers each GetObject with the same content, or error."""
+
+    def __init__(self, answer: bytes | Exception) -> None:
+        self._answer = answer
+
+    def get_object(self, **_: str) -> dict[str, Any]:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return {"Body": io.BytesIO(self._answer)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        (client_error("NoSuchKey", 404), None),
+        (client_error("AccessDenied", 403), r"Drift unknown: .*AccessDenied"),
+        (b"{}", "Drift unknown: manifest.json has schema version None"),
+        (
+            bundle_files(metrics={"baseline": {"labels": {"hat": 9}, "confidence": [0] * 9 + [9]}})["manifest.json"],
+            rf"Drift in the last 7 days against the model's answers to its validation photos, model {NEW}:"
+            r" labels stable \(PSI 0\.00\) and confidence stable \(PSI 0\.00\)\.",
+        ),
+    ],
+)
+def test_the_gallery_says_it_in_one_sentence(answer: Any, note: str | None) -> None:
+    today = datetime.now(UTC).date()
+    bucket: Any = Bucket(answer)
+    told = drift_note(tally(results(today, today, "hat")), bucket, "s3://models/m/")
+    assert told is None if note is None else re.fullmatch(f"{note}.*", told or "")
 
 
 @pytest.mark.parametrize(

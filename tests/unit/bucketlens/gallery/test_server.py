@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from bucketlens.drift import Tally
 from bucketlens.gallery.server import Gallery, serve
 from bucketlens.gallery.thumbnails import Thumbnails
 from classifier.errors import UserError
+from model_build.metrics.drift import AnswerMix
 from tests.conftest import BUCKET, Aws
 from tests.support.gallery import HOSTILE, item, many
 from tests.support.images import png
@@ -75,6 +77,27 @@ def test_what_the_limit_leaves_out_is_said() -> None:
     assert (lines[-1]["end"], lines[-1]["limit"]) == (True, 29)
     assert max(lines[-1]["queue"]) <= 28
     assert Answer(gallery(many(29), limit=29), "/results.jsonl").lines[-1]["limit"] is None
+
+
+def test_drift_is_told_of_all_results_or_not_at_all() -> None:
+    nothing: Any = None
+
+    def last(limit: int, found: str | None) -> dict[str, Any]:
+        given: list[int] = []
+
+        def drift(counted: Tally) -> str | None:
+            mix = counted.drift(lambda _: AnswerMix.of([("hat", 0.9)]), days=10_000)
+            given.append(mix.actual.answers)
+            return found
+
+        read = Gallery("b", lambda: iter([item()] * 5), Thumbnails(nothing, None), limit, drift=drift)
+        lines = Answer(read, "/results.jsonl").lines
+        assert given == ([5] if limit == 5 else [])
+        return lines[-1]
+
+    assert last(5, "it drifts")["drift"] == "it drifts"
+    assert "drift" not in last(5, None)
+    assert "drift" not in last(4, "it drifts")
 
 
 def test_a_table_that_does_not_answer_is_told_in_the_last_line() -> None:
