@@ -33,6 +33,8 @@ from tests.support.bundles import LABELS
 from tests.unit.model_build.photos import photo
 from tests.unit.model_build.ready_runs import colour_photos, converted, ready_run
 
+pytestmark = pytest.mark.slow
+
 URI = f"s3://{BUCKET}/models/"
 START = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 

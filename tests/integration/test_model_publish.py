@@ -20,6 +20,8 @@ from model_build.bundles.publish import publish_bundle
 from tests.conftest import BUCKET, Aws
 from tests.unit.model_build.photos import COLOURS, FIXTURES, photo
 
+pytestmark = pytest.mark.slow
+
 URI = f"s3://{BUCKET}/models/"
 START = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 

@@ -15,6 +15,8 @@ from model_build.sagemaker.entry_point import Checkpoints, main, parse
 from model_build.sagemaker.submitting import build, requirements
 from tests.unit.model_build.photos import write_photos
 
+pytestmark = pytest.mark.slow
+
 
 def _container(base: Path, **variables: str) -> Container:
     return Container.of({"SAGEMAKER_BASE_DIR": str(base), **variables})

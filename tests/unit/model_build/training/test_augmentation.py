@@ -4,11 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from model_build.native import load_tensorflow
 from model_build.training.augmentation import augmentation
 from model_build.training.config import TrainingConfig
+
+pytestmark = pytest.mark.slow
 
 _PHOTOS = np.random.default_rng(5).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
 _STILL = TrainingConfig(shift=0.0, zoom=0.0, rotation_degrees=0.0)

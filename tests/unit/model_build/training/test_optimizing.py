@@ -6,6 +6,8 @@ import pytest
 from model_build.training.config import TrainingConfig
 from model_build.training.stages import class_weights, epochs_for, make_optimizer
 
+pytestmark = pytest.mark.slow
+
 
 def test_rare_classes_weigh_more_and_the_mean_photo_weighs_one() -> None:
     counts = np.array([30, 10, 20])
