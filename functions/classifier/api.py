@@ -30,6 +30,7 @@ from classifier.images import Images
 from classifier.live_model import LiveModel, load_model
 from classifier.records import ImageFacts
 from classifier.settings import ApiSettings
+from classifier.url_fetch import UrlFetcher
 
 STATUSES: dict[str, HTTPStatus] = {
     "image.empty": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -67,6 +68,7 @@ class Api:
     Args:
         model: what to classify with, now.
         images: reads the input prefix.
+        fetch_url: the content of a URL, within seconds; None refuses all.
         clock: the time, aware.
     """
 
@@ -76,11 +78,13 @@ class Api:
         model: Callable[[], Classifier],
         images: Images,
         *,
+        fetch_url: Callable[[str, float], bytes] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._model = model
         self._images = images
+        self._fetch_url = fetch_url
         self._clock = clock
         self._resolver = APIGatewayHttpResolver()
         routes = {
@@ -105,7 +109,9 @@ class Api:
         settings = ApiSettings.from_environment(environment)
         logger.setLevel(settings.log_level)
         s3 = s3_client(settings.endpoint_url)
-        return cls(settings, LiveModel(partial(load_model, settings, s3), logger).current, Images(s3))
+        model = LiveModel(partial(load_model, settings, s3), logger)
+        fetch_url = UrlFetcher(settings.limits.max_bytes).fetch if settings.allow_url_fetch else None
+        return cls(settings, model.current, Images(s3), fetch_url=fetch_url)
 
     def handle(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
         """Answer an event of payload format 2.0 (API Gateway Developer Guide, "Lambda proxy integrations")."""
@@ -149,13 +155,16 @@ class Api:
         return _json(result.to_document())
 
     def _source(self, source: Source, deadline: Deadline) -> tuple[ImageFacts, Callable[[], tuple[ImageFacts, bytes]]]:
-        if isinstance(source, Upload):
-            uploaded = ImageFacts(size_bytes=len(source.data))
-            return uploaded, lambda: (uploaded, source.data)
+        """What is known of the image beforehand, and how to get it."""
         if isinstance(source, S3Object):
             image = self._image(source)
             return facts_of(image), lambda: self._fetch(image, deadline)
-        raise InputForbidden("this API does not fetch URLs; send the image itself")
+        if isinstance(source, Upload):
+            return ImageFacts(), lambda: _uploaded(source.data)
+        fetch_url = self._fetch_url
+        if fetch_url is None:
+            raise InputForbidden("this API fetches no URLs (AllowUrlFetch); send the image itself")
+        return ImageFacts(), lambda: _uploaded(fetch_url(source.url, deadline.time_left()))
 
     def _image(self, source: S3Object) -> ImageRef:
         settings = self._settings
@@ -195,6 +204,10 @@ class Api:
             return _problem("input.invalid", what, HTTPStatus.NOT_FOUND)
         what = f"{event.path} answers {allowed} only"
         return _problem("input.invalid", what, HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": allowed})
+
+
+def _uploaded(data: bytes) -> tuple[ImageFacts, bytes]:
+    return ImageFacts(size_bytes=len(data)), data
 
 
 def _failure(error: Exception) -> Response[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from classifier.api import STATUSES, Api
-from classifier.errors import BucketlensError, ModelIntegrityError, ModelUnavailable
+from classifier.errors import BucketlensError, ModelIntegrityError, ModelUnavailable, UrlUnavailable
 from classifier.images import Images
 from classifier.settings import ApiSettings
 from tests.conftest import BUCKET, ROOT, TABLE, Aws
@@ -181,9 +181,37 @@ def test_without_a_bucket_no_object_can_be_read(aws: Aws) -> None:
     assert problem(answered(api.handle(event, Context()))) == (403, "input.forbidden")
 
 
+def test_a_url_is_fetched_only_where_that_is_allowed(aws: Aws) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def fetch(url: str, time_left: float) -> bytes:
+        asked.append((url, time_left))
+        return png("blue")
+
+    event = request("POST", "/predict", as_json(url="https://images.example.org/a"), "application/json")
+    answer = answered(Api(settings(), in_process, Images(aws.s3)).handle(event, Context()))
+    assert problem(answer) == (403, "input.forbidden")
+    api = Api(settings(), in_process, Images(aws.s3), fetch_url=fetch)
+    document = answered(api.handle(event, Context())).json
+    assert document["prediction"]["label"] == "blue"
+    assert document["image"]["size_bytes"] == len(png("blue"))
+    ((url, time_left),) = asked
+    assert url == "https://images.example.org/a"
+    assert 0 < time_left < 30
+
+
 def test_an_object_that_is_not_there(ask: Ask) -> None:
     answer = ask("POST", "/predict", as_json(s3=f"s3://{BUCKET}/incoming/none.png"), "application/json")
     assert problem(answer) == (404, "image.not_found")
+
+
+def test_a_server_that_does_not_give_the_image(aws: Aws) -> None:
+    def fetch(_url: str, _time_left: float) -> bytes:
+        raise UrlUnavailable("images.example.org answered 404")
+
+    event = request("POST", "/predict", as_json(url="https://images.example.org/a"), "application/json")
+    answer = answered(Api(settings(), in_process, Images(aws.s3), fetch_url=fetch).handle(event, Context()))
+    assert problem(answer) == (502, "url.unavailable")
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
