@@ -25,8 +25,16 @@ from classifier.aws import s3_client
 from classifier.classification import Classifier, classify, facts_of
 from classifier.errors import BucketlensError, InputForbidden, TransientError
 from classifier.events import ImageRef
-from classifier.http_input import S3Object, Source, UnsupportedMediaType, Upload, decode_base64, parse_body, parse_top
-from classifier.images import Images
+from classifier.http_input import (
+    ImageSource,
+    S3Object,
+    UnsupportedMediaType,
+    Upload,
+    decode_base64,
+    parse_body,
+    parse_top,
+)
+from classifier.images import ImageReader
 from classifier.live_model import LiveModel, load_model
 from classifier.records import ImageFacts
 from classifier.settings import ApiSettings
@@ -76,7 +84,7 @@ class Api:
         self,
         settings: ApiSettings,
         model: Callable[[], Classifier],
-        images: Images,
+        images: ImageReader,
         *,
         fetch_url: Callable[[str, float], bytes] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -111,7 +119,7 @@ class Api:
         s3 = s3_client(settings.endpoint_url)
         model = LiveModel(partial(load_model, settings, s3), logger)
         fetch_url = UrlFetcher(settings.limits.max_bytes).fetch if settings.allow_url_fetch else None
-        return cls(settings, model.current, Images(s3), fetch_url=fetch_url)
+        return cls(settings, model.current, ImageReader(s3), fetch_url=fetch_url)
 
     def handle(self, event: dict[str, Any], context: Context) -> dict[str, Any]:
         """Answer an event of payload format 2.0 (API Gateway Developer Guide, "Lambda proxy integrations")."""
@@ -154,7 +162,9 @@ class Api:
         logger.info("image classified", source=type(source).__name__, label=result.top[0].label)
         return _json(result.to_document())
 
-    def _source(self, source: Source, deadline: Deadline) -> tuple[ImageFacts, Callable[[], tuple[ImageFacts, bytes]]]:
+    def _source(
+        self, source: ImageSource, deadline: Deadline
+    ) -> tuple[ImageFacts, Callable[[], tuple[ImageFacts, bytes]]]:
         """What is known of the image beforehand, and how to get it."""
         if isinstance(source, S3Object):
             image = self._image(source)

@@ -37,14 +37,14 @@ class Url:
     url: str
 
 
-Source = Upload | S3Object | Url
+ImageSource = Upload | S3Object | Url
 
 
 class UnsupportedMediaType(UserError):
     """A body that is neither an image nor JSON, by its Content-Type."""
 
 
-def parse_body(content_type: str, body: bytes) -> Source:
+def parse_body(content_type: str, body: bytes) -> ImageSource:
     """Read a request's body.
 
     Args:
@@ -78,7 +78,7 @@ def parse_top(text: str | None, default: int) -> int:
     return int(text)
 
 
-def _parse_json(body: bytes) -> Source:
+def _parse_json(body: bytes) -> ImageSource:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:

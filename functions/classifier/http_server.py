@@ -218,11 +218,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m classifier.http_server", description="Serve the HTTP API.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on; 0 takes a free one")
-    parser.add_argument(
-        "--max-body-bytes",
-        type=int,
-        help="largest request; by default an image of MAX_IMAGE_BYTES in base64 (AWS takes 6 MB)",
-    )
     given = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     logger.setLevel(logging.INFO)
@@ -233,7 +228,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Only now: it loads the model, and starts the process that workers are forked from, while there is one thread.
     from classifier.api import handler
 
-    max_body = given.max_body_bytes or settings.limits.max_bytes * 4 // 3 + 1024
+    # The largest image in base64, in JSON.
+    max_body = settings.limits.max_bytes * 4 // 3 + 1024
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     try:

@@ -31,7 +31,7 @@ class Fetched:
     version_id: str | None
 
 
-class Images:
+class ImageReader:
     """Reads images. May raise StorageThrottled and StorageUnavailable."""
 
     def __init__(self, s3: S3Client) -> None:

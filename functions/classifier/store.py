@@ -50,7 +50,7 @@ from typing import TYPE_CHECKING, Any
 
 from classifier.aws import AWS_ERRORS, error_code, translated
 from classifier.errors import StorageUnavailable
-from classifier.images import NOT_FOUND, Images
+from classifier.images import NOT_FOUND, ImageReader
 from classifier.records import Result
 from classifier.table import Condition, Standing, Table
 
@@ -112,7 +112,7 @@ class Output:
         return cls(bucket, key)
 
 
-class Store(Images):
+class Store(ImageReader):
     """Images in, results out. Every method may raise StorageThrottled and StorageUnavailable."""
 
     def __init__(self, s3: S3Client, dynamodb: DynamoDBClient, table: str) -> None:

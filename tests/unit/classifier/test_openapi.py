@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from classifier.api import STATUSES, Api
-from classifier.images import Images
+from classifier.images import ImageReader
 from classifier.imaging import SUPPORTED_FORMATS, ResizePolicy
 from classifier.settings import ApiSettings
 from tests.support.http_api import Context, answered, in_process, request
@@ -21,7 +21,7 @@ SETTINGS = ApiSettings.from_environment({"MODEL_URI": "s3://photos/models/"})
 @pytest.fixture
 def api() -> Api:
     nowhere: Any = None
-    return Api(SETTINGS, in_process, Images(nowhere))
+    return Api(SETTINGS, in_process, ImageReader(nowhere))
 
 
 @pytest.fixture
