@@ -64,8 +64,20 @@ STATUSES: dict[str, HTTPStatus] = {
 
 _RETRY_AFTER_SECONDS = 5
 _STATIC = Path(__file__).with_name("static")
-_FILES = {"/openapi.json": ("openapi.json", "application/json")}
+_FILES = {
+    "/": ("try-it.html", "text/html; charset=utf-8"),
+    "/try-it.css": ("try-it.css", "text/css; charset=utf-8"),
+    "/try-it.js": ("try-it.js", "text/javascript; charset=utf-8"),
+    "/openapi.json": ("openapi.json", "application/json"),
+}
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+# The page loads its own files, talks to this API, and shows pictures that it has been given.
+_PAGE_HEADERS = {
+    **_HEADERS,
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
 
 logger = Logger(service=os.environ.get("POWERTOOLS_SERVICE_NAME") or "bucketlens")
 
@@ -252,7 +264,7 @@ def _file_route(path: str) -> Callable[[], Response[str]]:
     name, content_type = _FILES[path]
 
     def answer() -> Response[str]:
-        return Response(int(HTTPStatus.OK), content_type, _read(name), dict(_HEADERS))
+        return Response(int(HTTPStatus.OK), content_type, _read(name), dict(_PAGE_HEADERS))
 
     return answer
 
