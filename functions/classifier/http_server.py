@@ -107,10 +107,11 @@ class _Request(BaseHTTPRequestHandler):
         # A client that asks first is refused before it has sent anything.
         return self._body_length() is not None and super().handle_expect_100()
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        # Whatever the method is: the handler knows which of them there are.
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
 
     def _answer(self) -> None:
         length = self._body_length()
@@ -163,7 +164,8 @@ class _Request(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         self.connection.settimeout(self.server.receive_seconds)
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def _event(self, body: bytes, context: Context) -> dict[str, Any]:
         target = urlsplit(self.path)

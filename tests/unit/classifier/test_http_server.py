@@ -91,6 +91,20 @@ def test_answers_in_base64_are_decoded() -> None:
     assert base64.b64decode(response.headers["X-Body"]) == b"\0\1\2"
 
 
+def test_an_answer_to_head_has_no_body(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("HEAD", "/")
+    connection.getresponse().read()
+    connection.request("GET", "/next")  # would begin with the body that must not be there
+    assert json.loads(connection.getresponse().read())["rawPath"] == "/next"
+    connection.close()
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"])
+def test_every_method_is_the_handlers_to_judge(port: int, method: str) -> None:
+    assert body_of(ask(port, method, "/"))["requestContext"]["http"]["method"] == method
+
+
 def test_a_connection_is_kept(port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for number in range(3):
