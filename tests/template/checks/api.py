@@ -7,7 +7,7 @@ from classifier.settings import ApiSettings
 from tests.template.checks.bucket_and_table import BUCKET
 from tests.template.checks.function import SET_BY_PARAMETERS
 from tests.template.checks.parameters import VERSION
-from tests.template.document import API_FUNCTION, Template
+from tests.template.document import API_FUNCTION, FUNCTIONS, Template
 
 ON = {"EnableApi": "true"}
 JWT = {**ON, "JwtIssuer": "https://issuer.example.org/pool", "JwtAudience": "client-1"}
@@ -41,6 +41,12 @@ def check_the_apis_function_runs_the_other_handler(template: Template) -> None:
     assert properties["Description"]
     assert not properties.keys() & {"ReservedConcurrentExecutions", "VpcConfig", "DeadLetterConfig"}
     assert "Events" not in template.source["Resources"][API_FUNCTION]["Properties"]
+
+
+def check_sam_local_finds_the_routes(template: Template) -> None:
+    """It reads routes as CloudFormation describes them only where an API comes before the first SAM function."""
+    names = list(template.source["Resources"])
+    assert names.index("Api") < min(map(names.index, FUNCTIONS))
 
 
 def check_the_apis_environment_is_what_it_reads(template: Template) -> None:
