@@ -16,11 +16,11 @@ from typing import BinaryIO
 
 from classifier.classification import Classifier, classify_image
 from classifier.errors import TransientError, UserError
+from classifier.images import Fetched
 from classifier.imaging import Limits
 from classifier.memory import MEGABYTE, resident_bytes, share_of_decoding
 from classifier.pool import WorkerPool
 from classifier.records import ImageFacts, Result
-from classifier.store import Fetched
 from model_build.data.remote import s3_client
 from model_build.evaluation.opening import OpenBundle, open_model
 from model_build.native import quiet_stderr

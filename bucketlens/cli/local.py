@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bucketlens.local.constants import DEFAULT_PORT
+from bucketlens.local.constants import DEFAULT_HTTP_PORT, DEFAULT_PORT
 from classifier.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ app = typer.Typer(no_args_is_help=True, help="Run the application on this machin
 def up(
     port: Annotated[int, typer.Option(help="Port of the endpoints.", min=0, max=65535)] = DEFAULT_PORT,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets containers reach it.")] = "127.0.0.1",
+    http_port: Annotated[
+        int | None,
+        typer.Option(help=f"Port of the HTTP API; by default {DEFAULT_HTTP_PORT}, or a free one.", min=0, max=65535),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Functions that run in parallel (default: one per CPU).", min=1)
     ] = None,
@@ -69,6 +74,7 @@ def up(
         template or TEMPLATE,
         host,
         port,
+        http_port=_usual_http_port(host, port) if http_port is None else http_port,
         workers=workers,
         function_dir=function_dir,
         python=python,
@@ -106,6 +112,15 @@ def env(
     typer.echo(exports(variables(f"http://127.0.0.1:{port}")), nl=False)
 
 
+def _usual_http_port(host: str, port: int) -> int:
+    """The HTTP API's usual port, or 0 for a free one where that is taken."""
+    try:
+        with socket.create_server((host, DEFAULT_HTTP_PORT)):
+            return DEFAULT_HTTP_PORT if port != DEFAULT_HTTP_PORT else 0
+    except OSError:
+        return 0
+
+
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -129,6 +144,7 @@ def _show_stack(console: Console, stack: LocalStack, gallery: str, log_folder: P
         "queue": stack.queue_url,
         "table": stack.table,
         "gallery": f"{gallery} (the results, to look at in a browser)",
+        **({"http": f"{stack.http_url} (classifies one image; open it in a browser)"} if stack.http_url else {}),
         "function": f"{functions}, batches of {stack.deployment.event_source.batch_size}, logs in {log_folder}",
         "retries": f"failed images after {retry_after} s (on AWS after the queue's visibility timeout)",
     }

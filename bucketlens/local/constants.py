@@ -11,3 +11,4 @@ REGION: Final = "us-east-1"
 ACCESS_KEY_ID: Final = "local"
 SECRET_ACCESS_KEY: Final = "local"  # noqa: S105
 DEFAULT_PORT: Final = 5555
+DEFAULT_HTTP_PORT: Final = 5557

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from bucketlens.local.clients import Clients
 from bucketlens.local.constants import STACK_NAME
-from bucketlens.local.template import BUCKETS, EVENT_SOURCE, FUNCTION, LocalTemplate
+from bucketlens.local.template import API_FUNCTION, BUCKETS, EVENT_SOURCE, FUNCTION, LocalTemplate
 from classifier.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,11 +50,16 @@ class EventSourceSettings:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What exists at the endpoints: the stack's outputs by name, and how to run its function."""
+    """What exists at the endpoints: the stack's outputs by name, and how to run its functions.
+
+    Attributes:
+        api_function: the one behind the HTTP API; None where the template has none.
+    """
 
     outputs: dict[str, str]
     function: FunctionSettings
     event_source: EventSourceSettings
+    api_function: FunctionSettings | None = None
 
 
 def deploy(template: LocalTemplate, aws: Clients) -> Deployment:
@@ -87,6 +92,7 @@ def deploy(template: LocalTemplate, aws: Clients) -> Deployment:
         outputs={name: resolved[name] for name in outputs if name in resolved},
         function=_function(function),
         event_source=_event_source(mapping, aws),
+        api_function=_function(json.loads(resolved[API_FUNCTION])) if API_FUNCTION in resolved else None,
     )
 
 

@@ -28,7 +28,7 @@ from classifier.errors import BucketlensError, UserError
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _START_SECONDS = 20.0
 _STARTS = 3
-_STOP_SECONDS = 10.0
+STOP_SECONDS = 10.0
 # The emulator ends the function at its timeout; this is for it to say so, after a slow shutdown of the function.
 _GRACE_SECONDS = 15.0
 _LEASH = Path(__file__).with_name("leash.py")
@@ -154,7 +154,7 @@ class Emulator:
     def _launch(self, emulator: Path, temporary: Path) -> bool:
         self._port, runtime_port = free_ports(2)
         command = [
-            *_leash(sys.executable),
+            *leash(sys.executable),
             str(emulator),
             "--log-level",
             "error",
@@ -163,7 +163,7 @@ class Emulator:
             "--runtime-api-address",
             f"127.0.0.1:{runtime_port}",
             # The emulator puts the function in a process group of its own, out of reach for a signal to this one.
-            *_leash(str(self._python)),
+            *leash(str(self._python)),
             str(self._python),
             "-m",
             "awslambdaric",
@@ -179,7 +179,7 @@ class Emulator:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return self._wait_until_listening(self._process)
+        return wait_until_listening(self._process, self._port)
 
     def _open_log(self) -> IO[bytes]:
         if self._log is None:
@@ -189,36 +189,13 @@ class Emulator:
 
     def _variables(self, temporary: Path) -> dict[str, str]:
         return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "TZ": ":UTC",
             # Lambda gives each execution environment a /tmp of its own.
             "TMPDIR": str(temporary),
             "LAMBDA_TASK_ROOT": str(self._function_dir),
             "AWS_LAMBDA_FUNCTION_NAME": self._name,
             "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self._timeout_seconds),
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self._memory_mb),
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
-            # A stray metadata service or a config file must not be asked for credentials.
-            "AWS_EC2_METADATA_DISABLED": "true",
-            **self._environment,
+            **function_variables(self._environment, self._memory_mb),
         }
-
-    def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> bool:
-        deadline = time.monotonic() + _START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-            except OSError:
-                # Also the interval between two looks: returns early when the process ends.
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.02)
-            else:
-                return True
-        return False
 
     def _post(self, event: bytes) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._timeout_seconds + _GRACE_SECONDS)
@@ -236,11 +213,44 @@ class Emulator:
         # Nothing to save: Lambda ends environments without a word, too. The function dies by its leash.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(_STOP_SECONDS)
+        process.wait(STOP_SECONDS)
 
 
-def _leash(python: str) -> list[str]:
+def leash(python: str) -> list[str]:
+    """The beginning of a command that is to end with this thread."""
     return [python, "-I", "-S", str(_LEASH)]
+
+
+def function_variables(environment: Mapping[str, str], memory_mb: int) -> dict[str, str]:
+    """The environment of a function's process, with its own variables."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "TZ": ":UTC",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mb),
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        # A stray metadata service or a config file must not be asked for credentials.
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **environment,
+    }
+
+
+def wait_until_listening(process: subprocess.Popen[bytes], port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a process comes to listen on a port of this machine."""
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            # Also the interval between two looks: returns early when the process ends.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+        else:
+            return True
+    return False
 
 
 def parse_answer(status: int, body: bytes) -> Any:

@@ -20,7 +20,7 @@ from bucketlens.local import fidelity
 from classifier.errors import UserError
 
 _BACKLOG = 128
-_ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
+ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
 
 
 class WsgiApplication(Protocol):
@@ -86,7 +86,7 @@ class AwsServer:
     @property
     def endpoint_url(self) -> str:
         """How clients on this machine reach it."""
-        return f"http://{'127.0.0.1' if self._host in _ANY_ADDRESS else self._host}:{self._port}"
+        return f"http://{'127.0.0.1' if self._host in ANY_ADDRESS else self._host}:{self._port}"
 
     def mount(self, path: str, application: WsgiApplication) -> None:
         """Serve a WSGI application below ``path``, which must be one that no request to AWS has, until ``stop()``."""

@@ -14,10 +14,11 @@ from botocore.exceptions import ClientError
 from bucketlens.local import lambda_api
 from bucketlens.local.clients import Clients, clients
 from bucketlens.local.constants import DEFAULT_PORT
-from bucketlens.local.deployment import Deployment, deploy
-from bucketlens.local.emulator import Emulator
+from bucketlens.local.deployment import Deployment, FunctionSettings, deploy
+from bucketlens.local.emulator import Emulator, free_ports
 from bucketlens.local.event_source import BatchReport, EventSource
 from bucketlens.local.files import FUNCTION_DIR, TEMPLATE
+from bucketlens.local.http_api import HttpApi, is_served_by
 from bucketlens.local.lambda_api import LambdaApi
 from bucketlens.local.rie import find_emulator
 from bucketlens.local.server import AwsServer, WsgiApplication
@@ -34,6 +35,7 @@ class LocalStack:
     Args:
         template: the SAM template whose resources are created.
         port: 0 takes a free one.
+        http_port: of the HTTP API; 0 takes a free one, None leaves it out.
         event_source: False leaves messages in the queue.
         workers: functions that run at once; by default one a CPU, at most the template's maximum concurrency.
         function_dir: the function's code; by default the template's ``CodeUri``. A built package does as well.
@@ -41,7 +43,7 @@ class LocalStack:
         parameters: template parameters that differ from their defaults.
         retry_after_seconds: see ``EventSource``.
         report: called after each batch, by several threads.
-        log_folder: takes ``function-<n>.log``; written anew.
+        log_folder: takes ``function-<n>.log`` and ``http.log``; written anew.
         function_endpoint: where the function finds AWS, such as a proxy; by default at this stack's own endpoint.
     """
 
@@ -51,6 +53,7 @@ class LocalStack:
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         *,
+        http_port: int | None = None,
         event_source: bool = True,
         workers: int | None = None,
         function_dir: Path | None = None,
@@ -63,6 +66,8 @@ class LocalStack:
     ) -> None:
         self._template = template
         self._server = AwsServer(host, port)
+        self._host = host
+        self._http_port = http_port or (None if http_port is None else free_ports(1)[0])
         self._wants_event_source = event_source
         self._workers = workers
         self._function_dir = FUNCTION_DIR if function_dir is None and template == TEMPLATE else function_dir
@@ -76,6 +81,7 @@ class LocalStack:
         self._deployment: Deployment | None = None
         self._aws: Clients | None = None
         self._event_source: EventSource | None = None
+        self._http_api: HttpApi | None = None
 
     def start(self) -> Self:
         """Start everything, or raise and leave nothing running.
@@ -89,7 +95,7 @@ class LocalStack:
             starting.callback(self._forget)
             self._server.start()
             starting.callback(self._server.stop)
-            template = read_template(self._template, self._parameters, self.endpoint_url)
+            template = read_template(self._template, self._parameters, self.endpoint_url, self._api_url)
             self._aws = clients(self.endpoint_url, connections=50)
             self._deployment = deploy(template, self._aws)
             if self._wants_event_source:
@@ -99,6 +105,10 @@ class LocalStack:
                 self._event_source = self._start_event_source(functions, self._deployment, self._aws)
                 starting.callback(self._event_source.stop)
                 self.mount(lambda_api.MOUNT, api)
+            self._http_api = self._new_http_api(template, self._deployment)
+            if self._http_api is not None:
+                starting.callback(self._http_api.stop)
+                self._http_api.start()
             self._running = starting.pop_all()
         return self
 
@@ -121,6 +131,11 @@ class LocalStack:
         if self._event_source is None:
             raise RuntimeError("there is no event source to wait for")
         return self._event_source.wait(timeout)
+
+    @property
+    def http_url(self) -> str | None:
+        """Where the HTTP API answers; None where there is none."""
+        return None if self._http_api is None else self._api_url
 
     def mount(self, path: str, application: WsgiApplication) -> str:
         """Serve a WSGI application below ``path`` beside the endpoints; its address."""
@@ -159,10 +174,7 @@ class LocalStack:
     @property
     def settings(self) -> dict[str, str]:
         """The function's environment variables."""
-        return {
-            **self.deployment.function.environment,
-            "AWS_ENDPOINT_URL": self._function_endpoint or self.endpoint_url,
-        }
+        return self._settings_of(self.deployment.function)
 
     @property
     def workers(self) -> int:
@@ -190,6 +202,27 @@ class LocalStack:
     def dead_letter_queue_url(self) -> str:
         return self.deployment.outputs["DeadLetterQueueUrl"]
 
+    @property
+    def _api_url(self) -> str:
+        return f"{self.endpoint_url.rpartition(':')[0]}:{self._http_port}/"
+
+    def _settings_of(self, function: FunctionSettings) -> dict[str, str]:
+        return {**function.environment, "AWS_ENDPOINT_URL": self._function_endpoint or self.endpoint_url}
+
+    def _new_http_api(self, template: LocalTemplate, deployment: Deployment) -> HttpApi | None:
+        function, function_dir = deployment.api_function, self._function_dir or template.function_dir
+        if self._http_port is None or function is None or not is_served_by(function_dir):
+            return None
+        return HttpApi(
+            function_dir,
+            self._settings_of(function),
+            function.memory_mb,
+            host=self._host,
+            port=self._http_port,
+            log=self._new_log("http"),
+            python=self._python,
+        )
+
     def _functions(self, template: LocalTemplate, deployment: Deployment) -> list[Emulator]:
         function_dir = self._function_dir or template.function_dir
         if not function_dir.is_dir():
@@ -203,7 +236,7 @@ class LocalStack:
                 handler=deployment.function.handler,
                 name=deployment.outputs["FunctionName"],
                 python=self._python,
-                log=self._new_log(number),
+                log=self._new_log(f"function-{number}"),
             )
             for number in range(1, self.workers + 1)
         ]
@@ -219,8 +252,8 @@ class LocalStack:
         source.start()
         return source
 
-    def _new_log(self, number: int) -> Path:
-        log = self._log_folder / f"function-{number}.log"
+    def _new_log(self, name: str) -> Path:
+        log = self._log_folder / f"{name}.log"
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_bytes(b"")
@@ -229,4 +262,4 @@ class LocalStack:
         return log
 
     def _forget(self) -> None:
-        self._event_source = self._deployment = self._aws = None
+        self._event_source = self._http_api = self._deployment = self._aws = None

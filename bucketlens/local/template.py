@@ -26,6 +26,7 @@ from bucketlens.local.constants import REGION
 from classifier.errors import UserError
 
 FUNCTION = "LocalFunction"
+API_FUNCTION = "LocalApiFunction"
 EVENT_SOURCE = "LocalEventSource"
 BUCKETS = "LocalBuckets"
 _CREATED = ("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::DynamoDB::Table")
@@ -39,8 +40,8 @@ class LocalTemplate:
 
     Attributes:
         body: what to create, with the template's own outputs.
-        settings: more outputs, each a JSON text: ``FUNCTION``, ``EVENT_SOURCE`` (their resources' properties) and
-            ``BUCKETS`` (logical id -> name and properties).
+        settings: more outputs, each a JSON text: ``FUNCTION``, ``EVENT_SOURCE``, ``API_FUNCTION`` where there is one
+            behind an HTTP API (their resources' properties) and ``BUCKETS`` (logical id -> name and properties).
         function_dir: the function's code (its ``CodeUri``).
         parameters: values that differ from the defaults.
     """
@@ -51,11 +52,12 @@ class LocalTemplate:
     parameters: dict[str, str]
 
 
-def read_template(path: Path, parameters: Mapping[str, str], endpoint_url: str) -> LocalTemplate:
+def read_template(path: Path, parameters: Mapping[str, str], endpoint_url: str, api_url: str = "") -> LocalTemplate:
     """Read and transform a SAM template.
 
     Args:
         endpoint_url: where queues will be reachable (their URLs are their references).
+        api_url: where the HTTP API will be.
 
     Raises:
         UserError: the file is missing, is not a SAM template, or has no function fed by a queue; or a parameter is not
@@ -79,7 +81,7 @@ def read_template(path: Path, parameters: Mapping[str, str], endpoint_url: str) 
     kept = {name: copy.deepcopy(r) for name, r in resources.items() if r["Type"] in _CREATED}
     for resource in kept.values():
         resource.pop("DependsOn", None)  # moto orders by reference, and fails on what is left out
-    names = _names(resources, endpoint_url)
+    names = _names(resources, endpoint_url, api_url)
     body: dict[str, Any] = {
         key: cloudformation[key] for key in ("Parameters", "Mappings", "Conditions") if key in cloudformation
     }
@@ -91,6 +93,9 @@ def read_template(path: Path, parameters: Mapping[str, str], endpoint_url: str) 
         if resource["Type"] == "AWS::S3::Bucket"
     }
     wanted = {FUNCTION: resources[function_name]["Properties"], EVENT_SOURCE: event_source, BUCKETS: buckets}
+    integrations = [r for r in resources.values() if r["Type"] == "AWS::ApiGatewayV2::Integration"]
+    if integrations:
+        wanted[API_FUNCTION] = resources[integrations[0]["Properties"]["IntegrationUri"]["Fn::GetAtt"][0]]["Properties"]
     settings = {name: {"Value": {"Fn::ToJsonString": replace_references(v, names)}} for name, v in wanted.items()}
     return LocalTemplate(body, settings, code[function_name], dict(parameters))
 
@@ -121,13 +126,15 @@ def _replace_in_text(text: str, names: Mapping[str, str]) -> str:
     return re.sub(r"\$\{([^!{}]+)\}", lambda match: names.get(match[1], match[0]), text)
 
 
-def _names(resources: Mapping[str, Any], endpoint_url: str) -> dict[str, str]:
+def _names(resources: Mapping[str, Any], endpoint_url: str, api_url: str) -> dict[str, str]:
     names = {}
     for logical_id, resource in resources.items():
         if resource["Type"] == "AWS::SQS::Queue":
             # moto would give the address of AWS.
             names[logical_id] = f"{endpoint_url}/${{AWS::AccountId}}/${{{logical_id}.QueueName}}"
         elif resource["Type"] not in _CREATED:
+            if resource["Type"] == "AWS::ApiGatewayV2::Api":
+                names[f"{logical_id}.ApiEndpoint"] = api_url.rstrip("/")
             service = resource["Type"].split("::")[1].lower()
             name = f"${{AWS::StackName}}-{logical_id}"
             kind = "function:" if service == "lambda" else ""

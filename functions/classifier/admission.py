@@ -5,10 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 # Left for recording what was classified: some 50 ms an image, and as much again as a throttled table makes of it.
 _RESERVE_SECONDS = 5.0
 _LARGEST_RESERVE = 1 / 6
+
+
+class Context(Protocol):
+    """The part of Lambda's context object that is used."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
 
 
 class Deadline:

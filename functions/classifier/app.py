@@ -10,27 +10,23 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from aws_lambda_powertools import Logger
 
 from classifier import seed
-from classifier.admission import Deadline
+from classifier.admission import Context, Deadline
 from classifier.announcing import Announcer, EventBridge
 from classifier.aws import clients, events_client, sqs_client
-from classifier.bundle import Manifest
 from classifier.errors import BucketlensError, FatalError, OutOfTime
 from classifier.events import Batch, Source, parse
-from classifier.loader import BundleLoader
+from classifier.live_model import LiveModel, load_model
 from classifier.measuring import InvocationMetrics
-from classifier.memory import resident_bytes, share_of_decoding
 from classifier.messages import Messages, Queue
 from classifier.pipeline import IN_FLIGHT, Pipeline
-from classifier.pool import WorkerPool
 from classifier.processor import Outcome, OutcomeStatus
 from classifier.serving import ServedModel
 from classifier.settings import Settings
@@ -39,14 +35,6 @@ from classifier.store import Store
 _SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "bucketlens"
 logger = Logger(service=_SERVICE)
 metrics = InvocationMetrics(os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or "Bucketlens", _SERVICE)
-
-
-class Context(Protocol):
-    """The part of Lambda's context object that is used."""
-
-    aws_request_id: str
-
-    def get_remaining_time_in_millis(self) -> int: ...
 
 
 class Application:
@@ -67,11 +55,10 @@ class Application:
         announcer: Announcer | None = None,
     ) -> None:
         self._settings = settings
-        self._load = load
+        self.model = LiveModel(load, logger)
         self._pipeline = pipeline
         self._queue = queue
         self._announcer = announcer
-        self._model: ServedModel | None = None
 
     @classmethod
     def from_environment(
@@ -86,31 +73,10 @@ class Application:
         logger.setLevel(settings.log_level)
         s3, dynamodb = clients(settings.endpoint_url, connections=IN_FLIGHT)
 
-        def load() -> ServedModel:
-            return ServedModel(
-                BundleLoader(settings.model_uri, s3),
-                lambda manifest, content: _workers(settings, manifest, content),
-                golden_test=settings.golden_test,
-                clock=time.monotonic,
-            )
-
         queue = Queue(settings.queue_url, partial(sqs_client, settings.endpoint_url)) if settings.queue_url else None
         announcer = Announcer(_SERVICE, partial(events, settings.endpoint_url)) if settings.publish_events else None
-        return cls(settings, load, Pipeline(Store(s3, dynamodb, settings.table_name), settings), queue, announcer)
-
-    def model(self) -> ServedModel:
-        """The model, loaded if it is not yet, and as new as the pointer says.
-
-        Raises:
-            ModelUnavailable, ModelIntegrityError, ModelIncompatibleError
-        """
-        if self._model is None:
-            self._model = self._load()
-            manifest = self._model.manifest
-            logger.info("model loaded", model=manifest.name, version=manifest.version, labels=len(manifest.labels))
-        elif (refreshed := self._model.refresh()) is not None:
-            logger.info("model refreshed", version=refreshed.version, kept_because=refreshed.kept_because)
-        return self._model
+        pipeline = Pipeline(Store(s3, dynamodb, settings.table_name), settings)
+        return cls(settings, partial(load_model, settings, s3), pipeline, queue, announcer)
 
     def handle(self, event: Any, context: Context) -> dict[str, Any]:
         """Classify what the event names and answer in the form its source expects.
@@ -127,11 +93,11 @@ class Application:
         # A test event, or what is not for us, is answered without a model: a fresh stack has none.
         if batch.images:
             outcomes = self._pipeline.run(
-                batch.images, self.model(), context.aws_request_id, deadline, settle=messages.settle
+                batch.images, self.model.current(), context.aws_request_id, deadline, settle=messages.settle
             )
         _report(batch, outcomes)
         if batch.source is Source.MODEL_QUERY:
-            manifest = self.model().manifest
+            manifest = self.model.current().manifest
             return {"model": {"name": manifest.name, "version": manifest.version, "sha256": manifest.model.sha256}}
         if batch.source is Source.SQS:
             failures = sorted(messages.failures(outcomes))
@@ -149,24 +115,6 @@ class Application:
             logger.warning("event not published", reason=failure)
 
 
-def _workers(settings: Settings, manifest: Manifest, content: bytes) -> WorkerPool:
-    return WorkerPool(
-        manifest,
-        content,
-        workers=settings.workers,
-        limits=settings.limits,
-        plan_memory=lambda model, worker: share_of_decoding(
-            settings.memory_bytes,
-            own=resident_bytes(),
-            in_flight=settings.bytes_in_flight,
-            workers=settings.workers,
-            model=model,
-            worker=worker,
-            max_bytes=settings.limits.max_bytes,
-        ),
-    )
-
-
 # While this process has one thread.
 seed.running()
 _application: Application | None = None
@@ -174,7 +122,7 @@ _cold_starts = 1
 try:
     _application = Application.from_environment(os.environ)
     # At import, because Lambda's initialisation has a whole CPU whatever the function's memory.
-    _application.model()
+    _application.model.current()
 except BucketlensError as error:
     logger.warning("not ready at cold start; will retry with the first event", code=error.code, reason=str(error))
 

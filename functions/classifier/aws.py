@@ -47,6 +47,11 @@ def clients(endpoint_url: str | None, connections: int) -> tuple[S3Client, Dynam
     return session.client("s3", endpoint_url=endpoint_url, config=config), dynamodb
 
 
+def s3_client(endpoint_url: str | None) -> S3Client:
+    """An S3 client for a process that does one thing at a time."""
+    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=_config(endpoint_url, 1))
+
+
 def sqs_client(endpoint_url: str | None) -> SQSClient:
     """An SQS client; few invocations need one, so it is no part of a cold start."""
     return boto3.session.Session().client("sqs", endpoint_url=endpoint_url, config=_config(endpoint_url, 1))

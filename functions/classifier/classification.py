@@ -16,7 +16,7 @@ from classifier.model import Classified, Prediction
 from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, timestamp
 
 if TYPE_CHECKING:
-    from classifier.store import Fetched
+    from classifier.images import Fetched
 
 
 class Classifier(Protocol):

@@ -15,12 +15,14 @@
     │   ├── StorageThrottled             storage.throttled
     │   ├── StorageUnavailable           storage.unavailable
     │   ├── ModelUnavailable             model.unavailable
+    │   ├── UrlUnavailable               url.unavailable          (another server does not give the image)
     │   └── OutOfTime                    deadline                 (put off to a later invocation)
     ├── FatalError                   fails the batch and is alarmed
     │   ├── ModelIntegrityError          model.integrity          (size or sha256 mismatch)
     │   ├── ModelIncompatibleError       model.incompatible       (the interpreter refuses it)
     │   └── ConfigError                  config.invalid
-    └── UserError                    what a person at the command line asked for cannot be done (input.invalid)
+    └── UserError                    what a person asked for, by command or request, cannot be done (input.invalid)
+        └── InputForbidden               input.forbidden          (a request for an image that the API may not read)
 
 ``str(error)`` is one line that says what was wrong, with which file, and what to do.
 """
@@ -90,6 +92,10 @@ class ModelUnavailable(TransientError):
     code = "model.unavailable"
 
 
+class UrlUnavailable(TransientError):
+    code = "url.unavailable"
+
+
 class OutOfTime(TransientError):
     """The invocation ends before the image could be finished; nothing speaks against the image itself."""
 
@@ -118,3 +124,7 @@ class UserError(BucketlensError):
     """A person's request that cannot be carried out; the message tells them what to do."""
 
     code = "input.invalid"
+
+
+class InputForbidden(UserError):
+    code = "input.forbidden"

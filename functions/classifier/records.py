@@ -29,10 +29,14 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """The image a result speaks of; what is not known of a rejected one is None."""
+    """The image a result speaks of; what is not known of a rejected one is None.
 
-    bucket: str
-    key: str
+    Attributes:
+        bucket, key: None where it came over HTTP and is no object.
+    """
+
+    bucket: str | None = None
+    key: str | None = None
     version_id: str | None = None
     etag: str | None = None
     size_bytes: int | None = None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from classifier.bundle import ModelUri
 from classifier.errors import ConfigError
@@ -24,32 +24,78 @@ class OutputMode(StrEnum):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Every setting of the function; names and defaults are those of its environment variables.
+class ServingSettings:
+    """What loading a model and classifying an image depend on, whoever asks for it.
 
     Attributes:
-        output_bucket: None writes next to the image, into its own bucket.
         review_threshold: None takes the manifest's.
         endpoint_url: None is AWS.
-        queue_url: the queue that feeds the function, for sending deferred messages again; None fails them instead.
         memory_bytes: the function's memory.
-        publish_events: tell EventBridge what became of each batch.
     """
 
     model_uri: ModelUri
-    table_name: str
     input_prefix: str
-    output_prefix: str
-    output_bucket: str | None
     top_k: int
     review_threshold: float | None
     limits: Limits
-    output_mode: OutputMode
     golden_test: bool
     log_level: str
     endpoint_url: str | None
-    queue_url: str | None
     memory_bytes: int
+
+    @property
+    def workers(self) -> int:
+        """Images decoded and classified at the same time: one for each whole vCPU."""
+        return max(1, self.memory_bytes // 2**20 // _MEGABYTES_PER_VCPU)
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Files in memory at once: a sixteenth of it, at least the largest file and at most eight of those."""
+        return max(self.limits.max_bytes, min(8 * self.limits.max_bytes, self.memory_bytes // 16))
+
+
+@dataclass(frozen=True)
+class ApiSettings(ServingSettings):
+    """Every setting of the function behind the HTTP API; names and defaults are those of its environment variables.
+
+    Attributes:
+        input_bucket: whose objects under the input prefix may be asked for; None refuses all.
+        allow_url_fetch: whether images may be fetched from other people's servers.
+    """
+
+    input_bucket: str | None
+    allow_url_fetch: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read and check the environment; an empty variable counts as not set.
+
+        Raises:
+            ConfigError: names the variable, its value and what it must be.
+        """
+        read = _Reader(environment)
+        return cls(
+            **_serving(read),
+            input_bucket=read.text("INPUT_BUCKET", "") or None,
+            allow_url_fetch=read.flag("ALLOW_URL_FETCH"),
+        )
+
+
+@dataclass(frozen=True)
+class Settings(ServingSettings):
+    """Every setting of the function for batches; names and defaults are those of its environment variables.
+
+    Attributes:
+        output_bucket: None writes next to the image, into its own bucket.
+        queue_url: the queue that feeds the function, for sending deferred messages again; None fails them instead.
+        publish_events: tell EventBridge what became of each batch.
+    """
+
+    table_name: str
+    output_prefix: str
+    output_bucket: str | None
+    output_mode: OutputMode
+    queue_url: str | None
     publish_events: bool = False
 
     @classmethod
@@ -61,40 +107,19 @@ class Settings:
         """
         read = _Reader(environment)
         settings = cls(
-            model_uri=ModelUri.parse(read.text("MODEL_URI")),
+            **_serving(read),
             table_name=read.text("TABLE_NAME"),
-            input_prefix=read.prefix("INPUT_PREFIX", "incoming/"),
             output_prefix=read.prefix("OUTPUT_PREFIX", "predictions/"),
             output_bucket=read.text("OUTPUT_BUCKET", "") or None,
-            top_k=read.integer("TOP_K", 5, low=1),
-            review_threshold=read.probability("REVIEW_THRESHOLD"),
-            limits=Limits(
-                max_bytes=read.integer("MAX_IMAGE_BYTES", Limits.max_bytes, low=1),
-                max_pixels=read.integer("MAX_IMAGE_PIXELS", Limits.max_pixels, low=1),
-            ),
             output_mode=OutputMode(read.choice("OUTPUT_MODE", OutputMode.IMAGE, tuple(OutputMode))),
-            golden_test=read.choice("GOLDEN_TEST", "false", ("true", "false")) == "true",
-            log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
-            endpoint_url=read.text("AWS_ENDPOINT_URL", "") or None,
             queue_url=read.text("QUEUE_URL", "") or None,
-            memory_bytes=read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _MEGABYTES_PER_VCPU, low=128) * 2**20,
-            publish_events=read.choice("PUBLISH_EVENTS", "false", ("true", "false")) == "true",
+            publish_events=read.flag("PUBLISH_EVENTS"),
         )
         if settings.output_bucket is None:
             settings._check_results_apart()
         elif settings.output_bucket == settings.model_uri.bucket:
             settings._check_models_apart("OUTPUT_PREFIX", settings.output_prefix)
         return settings
-
-    @property
-    def workers(self) -> int:
-        """Images decoded and classified at the same time: one for each whole vCPU."""
-        return max(1, self.memory_bytes // 2**20 // _MEGABYTES_PER_VCPU)
-
-    @property
-    def bytes_in_flight(self) -> int:
-        """Files in memory at once: a sixteenth of it, at least the largest file and at most eight of those."""
-        return max(self.limits.max_bytes, min(8 * self.limits.max_bytes, self.memory_bytes // 16))
 
     def output_bucket_for(self, image_bucket: str) -> str:
         """The bucket of an image's result.
@@ -125,6 +150,23 @@ class Settings:
                 f"MODEL_URI {self.model_uri} is inside {name} {prefix!r} of the same bucket: whoever can upload "
                 "images could replace the model. Choose separate prefixes"
             )
+
+
+def _serving(read: _Reader) -> dict[str, Any]:
+    return {
+        "model_uri": ModelUri.parse(read.text("MODEL_URI")),
+        "input_prefix": read.prefix("INPUT_PREFIX", "incoming/"),
+        "top_k": read.integer("TOP_K", 5, low=1),
+        "review_threshold": read.probability("REVIEW_THRESHOLD"),
+        "limits": Limits(
+            max_bytes=read.integer("MAX_IMAGE_BYTES", Limits.max_bytes, low=1),
+            max_pixels=read.integer("MAX_IMAGE_PIXELS", Limits.max_pixels, low=1),
+        ),
+        "golden_test": read.flag("GOLDEN_TEST"),
+        "log_level": read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+        "endpoint_url": read.text("AWS_ENDPOINT_URL", "") or None,
+        "memory_bytes": read.integer("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _MEGABYTES_PER_VCPU, low=128) * 2**20,
+    }
 
 
 class _Reader:
@@ -165,6 +207,9 @@ class _Reader:
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} is {text!r}, not a number between 0 and 1")
         return value
+
+    def flag(self, name: str) -> bool:
+        return self.choice(name, "false", ("true", "false")) == "true"
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         value = self.text(name, default)

@@ -44,14 +44,13 @@ in the dead-letter queue.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from classifier.aws import AWS_ERRORS, error_code, translated
-from classifier.errors import ImageNotFound, StorageUnavailable
-from classifier.events import ImageRef
+from classifier.errors import StorageUnavailable
+from classifier.images import NOT_FOUND, ImageReader
 from classifier.records import Result
 from classifier.table import Condition, Standing, Table
 
@@ -59,12 +58,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-_NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound", "MethodNotAllowed", "405"})
 _LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _ATTEMPTS = 5
-_FETCHES = 3
-# A stalled body takes the client's read timeout until it is given up.
-_LEAST_TIME_FOR_A_FETCH = 10.0
 _KEPT_LINES_OBJECTS = 16
 
 
@@ -97,16 +92,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """An object as S3 gave it. ``data`` is empty where ``size_bytes`` is over the limit: it was not read."""
-
-    data: bytes
-    size_bytes: int
-    etag: str
-    version_id: str | None
-
-
-@dataclass(frozen=True)
 class Output:
     """Where a result document goes: an object of its own, or JSON Lines."""
 
@@ -127,53 +112,13 @@ class Output:
         return cls(bucket, key)
 
 
-class Store:
+class Store(ImageReader):
     """Images in, results out. Every method may raise StorageThrottled and StorageUnavailable."""
 
     def __init__(self, s3: S3Client, dynamodb: DynamoDBClient, table: str) -> None:
-        self._s3 = s3
+        super().__init__(s3)
         self.table = Table(dynamodb, table)
         self._lines: dict[str, frozenset[tuple[str, str, str]]] = {}
-
-    def fetch(
-        self,
-        image: ImageRef,
-        max_bytes: int,
-        *,
-        reserve: Callable[[int], None] = lambda _: None,
-        time_left: Callable[[], float] = lambda: 0.0,
-    ) -> Fetched:
-        """Read an image, but not one over ``max_bytes``.
-
-        Args:
-            reserve: called with the size before the body is read; may wait until there is room for it.
-            time_left: seconds; a body that breaks off is fetched again while there are enough of them.
-
-        Raises:
-            ImageNotFound: it was deleted before we came.
-        """
-        version: dict[str, Any] = {"VersionId": image.version_id} if image.version_id else {}
-        for tries_left in reversed(range(_FETCHES)):
-            try:
-                response = self._s3.get_object(Bucket=image.bucket, Key=image.key, **version)
-            except AWS_ERRORS as error:
-                if error_code(error) in _NOT_FOUND:
-                    raise ImageNotFound(f"{image.uri} was deleted before it could be classified") from error
-                raise translated(error, f"cannot read {image.uri}") from error
-            body, size = response["Body"], response["ContentLength"]
-            version_id = response.get("VersionId")
-            known = (size, response["ETag"].strip('"'), None if version_id == "null" else version_id)
-            if size > max_bytes:
-                body.close()
-                return Fetched(b"", *known)
-            reserve(size)
-            try:
-                return Fetched(body.read(), *known)
-            except (*AWS_ERRORS, OSError) as error:
-                body.close()
-                if not tries_left or time_left() < _LEAST_TIME_FOR_A_FETCH:
-                    raise translated(error, f"cannot read {image.uri}") from error
-        raise AssertionError("the last try returns or raises")
 
     def judge(
         self, standing: Standing | None, sequencer: str | None, output: Output, request: Request
@@ -261,7 +206,7 @@ class Store:
             )
         except AWS_ERRORS as error:
             # 404 answers If-Match on an object deleted since.
-            if error_code(error) in _LOST_RACE or (etag and error_code(error) in _NOT_FOUND):
+            if error_code(error) in _LOST_RACE or (etag and error_code(error) in NOT_FOUND):
                 return False
             raise translated(error, f"cannot write {output.uri}") from error
         return True
@@ -288,7 +233,7 @@ class Store:
             try:
                 content = self._s3.get_object(Bucket=output.bucket, Key=output.key)["Body"].read()
             except (*AWS_ERRORS, OSError) as error:
-                if error_code(error) in _NOT_FOUND:
+                if error_code(error) in NOT_FOUND:
                     return frozenset()
                 raise translated(error, f"cannot read {output.uri}") from error
             # Such objects never change: kept, because the messages of a batch come back together.
@@ -301,7 +246,7 @@ class Store:
         try:
             return self._s3.head_object(Bucket=output.bucket, Key=output.key)
         except AWS_ERRORS as error:
-            if error_code(error) in _NOT_FOUND:
+            if error_code(error) in NOT_FOUND:
                 return None
             raise translated(error, f"cannot read {output.uri}") from error
 

@@ -17,7 +17,7 @@ from bucketlens.gallery.data import chunks
 from bucketlens.gallery.export import Results, write_file, write_folder
 from bucketlens.gallery.server import Gallery, serve
 from bucketlens.gallery.thumbnails import Thumbnails
-from tests.support.gallery import BUCKET, CHROMIUM, HOSTILE, facet, item, many, rejected, summary
+from tests.support.gallery import BUCKET, CHROMIUM, CONTRAST, HOSTILE, facet, item, many, rejected, summary
 from tests.support.images import png
 
 pytestmark = [
@@ -300,32 +300,6 @@ def test_pictures_are_shown_and_a_missing_one_is_said(tmp_path: Path, opened: Ca
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.locator("#detail img[src*='/previews/']").wait_for()
-
-
-# WCAG 2.2, "relative luminance" and "contrast ratio", over every text that is seen.
-CONTRAST = """() => {
-  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
-  const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const background = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = parse(getComputedStyle(at).backgroundColor);
-      if (colour[3] === 1) return colour;
-    }
-    return [255, 255, 255, 1];
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement;
-    if (!node.data.trim() || !element.checkVisibility()) continue;
-    if (element.closest("script, option, title, [disabled]")) continue;
-    const pair = [parse(getComputedStyle(element).color), background(element)].map(luminance).sort((a, b) => b - a);
-    found.push({ text: node.data.trim(), ratio: (pair[0] + 0.05) / (pair[1] + 0.05) });
-  }
-  return found;
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -9,14 +10,19 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from bucketlens.local.clients import clients
 from bucketlens.local.emulator import free_ports
 from tests.integration.local_helpers import DEADLINE, TEMPLATE, function_folder, needs_emulator, wait_for_end
+from tests.support.bundles import bundle_files, publish
+from tests.support.images import png
 
 pytestmark = [needs_emulator, pytest.mark.slow]
 
@@ -105,3 +111,60 @@ def test_env_and_a_second_start_meet_the_first(tmp_path: Path) -> None:
         assert second.returncode == 1
         assert " ".join(said.split()).startswith(f"error: port {port} on 127.0.0.1 is taken")
         assert process.poll() is None
+
+
+def test_the_http_api_is_served_beside_the_endpoints(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    command = [*COMMAND, "up", "--port", str(port), "--workers", "1", "--parameter", "AllowUrlFetch=true"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        said = read_until(process, "Ctrl-C stops it")
+        found = re.search(r"http +(http://\S+)", said)
+        assert found is not None, said
+        url = found[1]
+        assert url.startswith("http://127.0.0.1:")
+        with pytest.raises(urllib.error.HTTPError) as unhealthy:
+            urllib.request.urlopen(f"{url}health", timeout=DEADLINE)
+        with unhealthy.value as answer:
+            assert (answer.status, json.load(answer)["code"]) == (503, "model.unavailable")
+        s3 = clients(f"http://127.0.0.1:{port}").s3
+        bucket = s3.list_buckets()["Buckets"][0]["Name"]
+        publish(s3, bucket, bundle_files())
+        s3.put_object(Bucket=bucket, Key="incoming/a.png", Body=png("green"))
+        bodies = (
+            (png("green"), "image/png"),
+            (json.dumps({"s3": f"s3://{bucket}/incoming/a.png"}), "application/json"),
+        )
+        for body, content_type in bodies:
+            data = body if isinstance(body, bytes) else body.encode()
+            image = urllib.request.Request(f"{url}predict", data, {"Content-Type": content_type})
+            with urllib.request.urlopen(image, timeout=DEADLINE) as answer:
+                assert json.load(answer)["prediction"]["label"] == "green"
+        fetched = urllib.request.Request(
+            f"{url}predict", b'{"url": "https://127.0.0.1/"}', {"Content-Type": "application/json"}
+        )
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+            urllib.request.urlopen(fetched, timeout=DEADLINE)
+        with refused.value as answer:
+            assert "public address" in json.load(answer)["detail"]
+        children = descendants(process.pid)
+    finally:
+        process.terminate()
+        process.communicate(timeout=DEADLINE)
+    for child in children:
+        assert wait_for_end(child)
+
+
+def test_a_taken_port_of_the_http_api_is_named(tmp_path: Path) -> None:
+    port, taken = free_ports(2)
+    with socket.create_server(("127.0.0.1", taken)):
+        done = subprocess.run(
+            [*COMMAND, "up", "--port", str(port), "--http-port", str(taken)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"port {taken} on 127.0.0.1 cannot be used for the HTTP API" in " ".join(done.stderr.split())

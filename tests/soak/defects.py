@@ -65,7 +65,7 @@ DEFECTS = (
     ),
     Defect(
         "bodies are read past botocore",
-        (("store.py", "return Fetched(body.read(), *known)", "return Fetched(body._raw_stream.read(), *known)"),),
+        (("images.py", "return Fetched(body.read(), *known)", "return Fetched(body._raw_stream.read(), *known)"),),
     ),
     Defect(
         "an unexpected exception fails the batch",
@@ -157,6 +157,6 @@ DEFECTS = (
     ),
     Defect(
         "a test event needs a model",
-        (("app.py", "if batch.images:", "if batch.images or self.model():"),),
+        (("app.py", "if batch.images:", "if batch.images or self.model.current():"),),
     ),
 )

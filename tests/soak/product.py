@@ -59,7 +59,7 @@ class Function:
         self._application = app.Application(settings, model, pipeline, Queue(QUEUE_URL, sqs))
         # As at import: before the first event if it can be.
         with suppress(BucketlensError):
-            self._application.model()
+            self._application.model.current()
 
     def handle(self, event: Any, context: Any) -> dict[str, Any]:
         app.metrics.clear()

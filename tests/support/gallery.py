@@ -33,6 +33,31 @@ FLAGS = (
     "--disable-sync",
 )
 
+# WCAG 2.2, "relative luminance" and "contrast ratio", over every text that is seen.
+CONTRAST = """() => {
+  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
+  const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const background = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour[3] === 1) return colour;
+    }
+    return [255, 255, 255, 1];
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || !element.checkVisibility()) continue;
+    if (element.closest("script, option, title, [disabled]")) continue;
+    const pair = [parse(getComputedStyle(element).color), background(element)].map(luminance).sort((a, b) => b - a);
+    found.push({ text: node.data.trim(), ratio: (pair[0] + 0.05) / (pair[1] + 0.05) });
+  }
+  return found;
+}"""
+
 
 def item(key: str = "incoming/a.jpg", label: str = "hat", confidence: float = 0.9, **other: Any) -> dict[str, Any]:
     """A classified result, as the table's item comes back."""

@@ -17,6 +17,8 @@ from tests.template.resolve import Resolver
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 FUNCTION = "ClassifierFunction"
+API_FUNCTION = "ApiFunction"
+FUNCTIONS = (FUNCTION, API_FUNCTION)
 
 
 class _NoManagedPolicies:
@@ -35,13 +37,14 @@ def read_source() -> dict[str, Any]:
 def transformed(source: Mapping[str, Any]) -> dict[str, Any]:
     """The template with its SAM resources turned into CloudFormation's."""
     copy: dict[str, Any] = json.loads(json.dumps(source))
-    copy["Resources"][FUNCTION]["Properties"]["CodeUri"] = "s3://packaged/function.zip"
+    for name in FUNCTIONS:
+        copy["Resources"][name]["Properties"]["CodeUri"] = "s3://packaged/function.zip"
     done: dict[str, Any] = transform(copy, {}, _NoManagedPolicies())
     return done
 
 
 @functools.lru_cache(maxsize=1)
-def _from_function(source: str) -> dict[str, Any]:
+def _from_functions(source: str) -> dict[str, Any]:
     done: dict[str, Any] = transformed(json.loads(source))["Resources"]
     return done
 
@@ -49,8 +52,8 @@ def _from_function(source: str) -> dict[str, Any]:
 class Template:
     """A template that checks can question.
 
-    Only the function is a SAM resource, so it is transformed by itself, and once for all templates that have the same
-    one. ``test_template.py`` compares this with a transformation of the whole.
+    Only the functions are SAM resources, so they are transformed by themselves, and once for all templates that have
+    the same ones. ``test_template.py`` compares this with a transformation of the whole.
     """
 
     def __init__(self, source: dict[str, Any]) -> None:
@@ -61,8 +64,8 @@ class Template:
     def cloudformation(self) -> dict[str, Any]:
         """The template with the SAM resources turned into CloudFormation's."""
         alone = {key: value for key, value in self.source.items() if key in ("Transform", "Parameters")}
-        alone["Resources"] = {FUNCTION: self.source["Resources"][FUNCTION]}
-        generated = _from_function(json.dumps(alone))
+        alone["Resources"] = {name: self.source["Resources"][name] for name in FUNCTIONS}
+        generated = _from_functions(json.dumps(alone))
         return {**self.source, "Resources": {**self.source["Resources"], **generated}}
 
     def resources(self, **parameters: str) -> dict[str, Any]:
@@ -77,8 +80,8 @@ class Template:
         properties: dict[str, Any] = resolver.value(resource["Properties"])
         return properties
 
-    def outputs(self) -> dict[str, Any]:
-        return self._resolver({}).outputs()
+    def outputs(self, **parameters: str) -> dict[str, Any]:
+        return self._resolver(parameters).outputs()
 
     def allows(self, parameter: str, value: str) -> bool:
         """Whether CloudFormation accepts a parameter's value."""

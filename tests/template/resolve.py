@@ -46,7 +46,11 @@ class Resolver:
         }
 
     def outputs(self) -> dict[str, Any]:
-        return {name: self.value(output["Value"]) for name, output in self._template["Outputs"].items()}
+        return {
+            name: self.value(output["Value"])
+            for name, output in self._template["Outputs"].items()
+            if "Condition" not in output or self.condition(output["Condition"])
+        }
 
     def condition(self, expression: Any) -> bool:
         if isinstance(expression, str):
@@ -58,6 +62,10 @@ class Resolver:
                 return left == right
             case "Fn::Not":
                 return not self.condition(arguments[0])
+            case "Fn::And":
+                return all(map(self.condition, arguments))
+            case "Fn::Or":
+                return any(map(self.condition, arguments))
             case "Condition":
                 return self.condition(arguments)
         raise AssertionError(f"the template uses {function}, which these tests cannot resolve yet")

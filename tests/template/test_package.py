@@ -16,7 +16,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from tests.template.document import ROOT
+from tests.template.document import API_FUNCTION, ROOT
 
 pytestmark = [pytest.mark.sam, pytest.mark.slow]
 
@@ -31,12 +31,12 @@ import sys
 sys.path[:0] = [sys.argv[1]]
 sys.path += sys.argv[2:]
 sys.dont_write_bytecode = True
-import classifier.app, numpy, PIL._imaging
+import classifier.api, classifier.app, numpy, PIL._imaging
 from importlib.metadata import version
 from ai_edge_litert.interpreter import Interpreter
-for module in (classifier.app, numpy, PIL._imaging, sys.modules["ai_edge_litert.interpreter"]):
+for module in (classifier.api, classifier.app, numpy, PIL._imaging, sys.modules["ai_edge_litert.interpreter"]):
     assert module.__file__.startswith(sys.argv[1]), module
-assert callable(classifier.app.handler)
+assert callable(classifier.app.handler) and callable(classifier.api.handler)
 print(version("ai-edge-litert"))
 """
 
@@ -76,6 +76,8 @@ def test_it_is_small(package: Path) -> None:
 def test_it_holds_the_function_and_no_more_than_it_needs(package: Path) -> None:
     for module in (ROOT / "functions" / "classifier").glob("*.py"):
         assert (package / "classifier" / module.name).read_bytes() == module.read_bytes()
+    for file in (ROOT / "functions" / "classifier" / "static").iterdir():
+        assert (package / "classifier" / "static" / file.name).read_bytes() == file.read_bytes()
     top = {path.name.split("-")[0].split(".")[0].lower() for path in package.iterdir()}
     assert top == {
         *("classifier", "ai_edge_litert", "aws_lambda_powertools", "jmespath", "numpy", "pil", "pillow"),
@@ -85,6 +87,15 @@ def test_it_holds_the_function_and_no_more_than_it_needs(package: Path) -> None:
         assert not list(package.rglob(f"{unwanted}*")), unwanted
     assert not list(package.rglob("libLiteRtWebGpuAccelerator*"))
     assert not [path for path in package.rglob("tests") if path.is_dir()]
+
+
+def test_the_api_is_the_same_package(package: Path) -> None:
+    """So that it is uploaded once, and one build is what was tested."""
+    api = package.with_name(API_FUNCTION)
+    files = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(api) for path in api.rglob("*") if path.is_file()}
+    for path in files:
+        assert (api / path).read_bytes() == (package / path).read_bytes(), path
 
 
 def test_versions_can_be_asked_for(package: Path) -> None:

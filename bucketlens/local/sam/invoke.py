@@ -80,13 +80,15 @@ class EmulatorInvoker:
 
 
 def build(tool: SamTool, root: Path, environment: Mapping[str, str]) -> Path:
-    """`sam build` into `.aws-sam/build`; return that folder.
+    """`sam build` the classifier into `.aws-sam/build`; return that folder.
 
     Raises:
         UserError: with the last lines of what it said.
     """
     folder = root / ".aws-sam" / "build"
-    command: list[str | Path] = [tool.command, "build", "--build-dir", folder, "--template", root / "template.yaml"]
+    command: list[str | Path] = [
+        *(tool.command, "build", FUNCTION, "--build-dir", folder, "--template", root / "template.yaml")
+    ]
     run(command, purpose="sam build", env=environment, cwd=root)
     return folder
 

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.template.checks import alarms, athena, bucket_and_table, dashboard, function, parameters, policies, queues
+from tests.template.checks import (
+    alarms,
+    api,
+    athena,
+    bucket_and_table,
+    dashboard,
+    function,
+    parameters,
+    policies,
+    queues,
+)
 from tests.template.document import Template
 
 CHECKS: tuple[Callable[[Template], None], ...] = tuple(
     check
-    for module in (parameters, bucket_and_table, queues, function, policies, alarms, dashboard, athena)
+    for module in (parameters, bucket_and_table, queues, function, policies, api, alarms, dashboard, athena)
     for name, check in vars(module).items()
     if name.startswith("check_")
 )

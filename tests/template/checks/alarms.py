@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.template.document import FUNCTION, Template
 
 EMAIL = "ops@example.org"
+WITH_API = {"EnableApi": "true"}
 DAY = 86400
 # Metric, its dimension, statistic, period in seconds, and the value above which it goes off.
 ALARMS = {
@@ -14,6 +15,7 @@ ALARMS = {
         ("Maximum", 60, 0),
     ),
     "FunctionErrorAlarm": (("AWS/Lambda", "Errors"), ("FunctionName", f"<{FUNCTION}>"), ("Sum", 300, 0)),
+    "ApiErrorAlarm": (("AWS/ApiGateway", "5xx"), ("ApiId", "<Api>"), ("Sum", 300, 0)),
     "BacklogAlarm": (
         ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
         ("QueueName", "<Queue.QueueName>"),
@@ -23,10 +25,10 @@ ALARMS = {
 
 
 def check_alarms_watch_failures_and_backlog(template: Template) -> None:
-    found = {name for name, one in template.resources().items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+    found = {name for name, one in template.resources(**WITH_API).items() if one["Type"] == "AWS::CloudWatch::Alarm"}
     assert found == ALARMS.keys()
     for name, ((namespace, metric), (dimension, value), (statistic, period, threshold)) in ALARMS.items():
-        alarm = template.properties("CloudWatch::Alarm", name)
+        alarm = template.properties("CloudWatch::Alarm", name, **WITH_API)
         assert {key: value for key, value in alarm.items() if key != "AlarmDescription"} == {
             "Namespace": namespace,
             "MetricName": metric,
@@ -44,19 +46,20 @@ def check_alarms_watch_failures_and_backlog(template: Template) -> None:
 def check_alarms_say_what_is_true(template: Template) -> None:
     queue = template.properties("SQS::Queue", "Queue")
     dead = template.properties("SQS::Queue", "DeadLetterQueue")
-    texts = {name: template.properties("CloudWatch::Alarm", name)["AlarmDescription"] for name in ALARMS}
+    texts = {name: template.properties("CloudWatch::Alarm", name, **WITH_API)["AlarmDescription"] for name in ALARMS}
     assert f"in {queue['RedrivePolicy']['maxReceiveCount']} tries" in texts["DeadLetterAlarm"]
     assert f"until {dead['MessageRetentionPeriod'] // DAY} days after" in texts["DeadLetterAlarm"]
     assert "waited 1 day" in texts["BacklogAlarm"]
     assert f"after {queue['MessageRetentionPeriod'] // DAY} days" in texts["BacklogAlarm"]
     assert "failed as a whole" in texts["FunctionErrorAlarm"]
+    assert "5xx" in texts["ApiErrorAlarm"]
 
 
 def check_alarms_write_to_the_address_that_is_given(template: Template) -> None:
     topic = template.properties("SNS::Topic", "AlarmTopic", AlarmEmail=EMAIL)
     assert topic == {"Subscription": [{"Protocol": "email", "Endpoint": EMAIL}]}
     for name in ALARMS:
-        alarm = template.properties("CloudWatch::Alarm", name, AlarmEmail=EMAIL)
+        alarm = template.properties("CloudWatch::Alarm", name, AlarmEmail=EMAIL, **WITH_API)
         assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"]
     assert not {"AlarmTopic", "AlarmTopicPolicy"} & template.resources().keys()
 

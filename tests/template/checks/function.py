@@ -6,7 +6,7 @@ from classifier.errors import ConfigError
 from classifier.settings import Settings
 from tests.template.checks.bucket_and_table import BUCKET, REVIEW_TABLE, TABLE
 from tests.template.checks.parameters import VERSION
-from tests.template.document import FUNCTION, Template
+from tests.template.document import FUNCTION, FUNCTIONS, Template
 
 # An environment variable, the parameter that sets it, and a value that is not the default.
 SET_BY_PARAMETERS = (
@@ -29,9 +29,10 @@ def environment_of(template: Template, **parameters: str) -> dict[str, str]:
 
 
 def check_the_function_runs_what_the_makefile_builds(template: Template) -> None:
-    function = template.source["Resources"][FUNCTION]
-    assert function["Metadata"]["BuildMethod"] == "makefile"
-    assert function["Properties"]["CodeUri"] == "functions/"
+    for name in FUNCTIONS:
+        function = template.source["Resources"][name]
+        assert function["Metadata"]["BuildMethod"] == "makefile"
+        assert function["Properties"]["CodeUri"] == "functions/"
     properties = template.properties("Lambda::Function", FUNCTION)
     assert (properties["Runtime"], properties["Handler"]) == ("python3.13", "classifier.app.handler")
     assert properties["Architectures"] == ["x86_64"]
@@ -117,4 +118,6 @@ def check_outputs_are_what_a_user_needs(template: Template) -> None:
         "FunctionName": "<ClassifierFunction>",
         "FunctionArn": "<ClassifierFunction.Arn>",
     }
+    more = template.outputs(EnableApi="true").items() - template.outputs().items()
+    assert more == {("ApiUrl", "<Api.ApiEndpoint>")}
     assert all(output["Description"] for output in template.source["Outputs"].values())

@@ -66,6 +66,19 @@ VALUES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "BatchWindowSeconds": (("1", "60"), ("0", "61")),
     "MaximumConcurrency": (("2", "1000"), ("1", "1001")),
     "Architecture": (("x86_64",), ("arm64", "")),
+    "EnableApi": (("true", "false"), ("", "yes", "True")),
+    "JwtIssuer": (
+        ("", "https://example.org", "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Ab12"),
+        ("http://example.org", "example.org", "https://example.org/a b", "https://a@example.org", "https://"),
+    ),
+    "JwtAudience": (("", "client-1", "https://api.example.org/"), ("a b", "a,b", " ")),
+    "ApiRateLimit": (("1", "10000"), ("0", "10001")),
+    "ApiBurstLimit": (("1", "5000"), ("0", "5001")),
+    "CorsOrigin": (
+        ("", "https://app.example.org", "http://localhost:8000"),
+        ("*", "app.example.org", "https://app.example.org/", "https://a.org,https://b.org", "https://a.org:x"),
+    ),
+    "AllowUrlFetch": (("true", "false"), ("", "yes")),
     "AlarmEmail": (("", "ops@example.org"), ("nobody", "a@b", "a b@example.org", "a@example.org b")),
     "LogLevel": (("DEBUG", "INFO", "WARNING", "ERROR"), ("LOUD", "", "info")),
     "LogRetentionDays": (tuple(map(str, RETENTION_DAYS)), ("0", "2", "9999")),
@@ -95,6 +108,13 @@ DEFAULTS = {
     "BatchWindowSeconds": "2",
     "MaximumConcurrency": "50",
     "Architecture": "x86_64",
+    "EnableApi": "false",
+    "JwtIssuer": "",
+    "JwtAudience": "",
+    "ApiRateLimit": "10",
+    "ApiBurstLimit": "20",
+    "CorsOrigin": "",
+    "AllowUrlFetch": "false",
     "AlarmEmail": "",
     "LogLevel": "INFO",
     "LogRetentionDays": "30",
@@ -167,3 +187,10 @@ def check_equal_prefixes_are_refused(template: Template) -> None:
     assert template.refused_by_rules() == []
     for first, second in itertools.combinations(PREFIXES, 2):
         assert template.refused_by_rules(**{first: "same/", second: "same/"}) == [f"{first} and {second} must differ."]
+
+
+def check_an_issuer_has_an_audience(template: Template) -> None:
+    issuer, audience = {"JwtIssuer": "https://example.org"}, {"JwtAudience": "client-1"}
+    assert template.refused_by_rules(**issuer, **audience) == []
+    assert template.refused_by_rules(**issuer) == ["JwtIssuer needs JwtAudience."]
+    assert template.refused_by_rules(**audience) == ["JwtAudience needs JwtIssuer."]

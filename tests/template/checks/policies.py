@@ -8,11 +8,12 @@ from typing import Any
 from classifier.announcing import DETAIL_TYPE, SOURCE
 from tests.template.checks.bucket_and_table import BUCKET, TABLE
 from tests.template.checks.parameters import KEY
-from tests.template.document import FUNCTION, Template
+from tests.template.document import API_FUNCTION, FUNCTION, Template
 
 BUCKET_ARN = f"arn:aws:s3:::{BUCKET}"
 TABLE_ARN = f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}"
 ROLE = ("IAM::Role", "ClassifierRole")
+API_ROLE = ("IAM::Role", "ApiRole")
 # Who and what a policy is attached to, and what it says of plain HTTP.
 ATTACHED = {
     "BucketPolicy": ("S3::BucketPolicy", "Bucket", BUCKET, "s3:*", [BUCKET_ARN, f"{BUCKET_ARN}/*"]),
@@ -20,7 +21,7 @@ ATTACHED = {
     "DeadLetterQueuePolicy": ("SQS::QueuePolicy", "Queues", ["<DeadLetterQueue>"], "sqs:*", "<DeadLetterQueue.Arn>"),
     "AlarmTopicPolicy": ("SNS::TopicPolicy", "Topics", ["<AlarmTopic>"], "sns:Publish", "<AlarmTopic>"),
 }
-EVERYTHING = {"AlarmEmail": "ops@example.org", "KmsKeyArn": KEY, "PublishEvents": "true"}
+EVERYTHING = {"AlarmEmail": "ops@example.org", "KmsKeyArn": KEY, "PublishEvents": "true", "EnableApi": "true"}
 
 
 def as_list(value: Any) -> list[Any]:
@@ -28,8 +29,12 @@ def as_list(value: Any) -> list[Any]:
 
 
 def role_statements(template: Template, **parameters: str) -> list[dict[str, Any]]:
-    """The statements of the function's role."""
-    (policy,) = template.properties(*ROLE, **parameters)["Policies"]
+    """The statements of the classifier's role."""
+    return _statements(template, ROLE, parameters)
+
+
+def _statements(template: Template, role: tuple[str, str], parameters: dict[str, str]) -> list[dict[str, Any]]:
+    (policy,) = template.properties(*role, **parameters)["Policies"]
     assert policy["PolicyName"]
     statements: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
     return statements
@@ -80,12 +85,36 @@ def check_the_role_may_do_exactly_this(template: Template) -> None:
     }
 
 
-def check_the_function_has_this_role_and_no_other_rights(template: Template) -> None:
-    assert template.properties("Lambda::Function", FUNCTION)["Role"] == "<ClassifierRole.Arn>"
-    # Managed policies, those of SAM among them, allow every resource.
-    assert template.properties(*ROLE, **EVERYTHING).keys() == {"AssumeRolePolicyDocument", "Policies"}
+def check_the_api_may_read_and_write_nothing_but_its_log(template: Template) -> None:
+    parameters = {"InputPrefix": "in/", "OutputPrefix": "out/", "ModelPrefix": "bundles/", "EnableApi": "true"}
+    statements = _statements(template, API_ROLE, parameters)
+    assert grants(statements) == {
+        ("s3:GetObject", f"{BUCKET_ARN}/in/*"),
+        ("s3:GetObject", f"{BUCKET_ARN}/bundles/*"),
+        ("s3:ListBucket", BUCKET_ARN),
+        ("logs:CreateLogStream", "<ApiLogGroup.Arn>"),
+        ("logs:PutLogEvents", "<ApiLogGroup.Arn>"),
+    }
+    assert [statement["Condition"] for statement in statements if "Condition" in statement] == [
+        {"StringLikeIfExists": {"s3:prefix": ["in/*", "bundles/*"]}}
+    ]
+    (with_a_key,) = (
+        statement
+        for statement in _statements(template, API_ROLE, {"EnableApi": "true", "KmsKeyArn": KEY})
+        if "kms:Decrypt" in as_list(statement["Action"])
+    )
+    assert with_a_key["Resource"] == KEY
+    assert with_a_key["Action"] == "kms:Decrypt"
+    assert with_a_key["Condition"] == {"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"}}
+
+
+def check_the_functions_have_these_roles_and_no_other_rights(template: Template) -> None:
+    for function, role in ((FUNCTION, ROLE), (API_FUNCTION, API_ROLE)):
+        assert template.properties("Lambda::Function", function, **EVERYTHING)["Role"] == f"<{role[1]}.Arn>"
+        # Managed policies, those of SAM among them, allow every resource.
+        assert template.properties(*role, **EVERYTHING).keys() == {"AssumeRolePolicyDocument", "Policies"}
     roles = [name for name, one in template.resources(**EVERYTHING).items() if one["Type"] == "AWS::IAM::Role"]
-    assert roles == ["ClassifierRole"]
+    assert roles == ["ClassifierRole", "ApiRole"]
 
 
 def check_only_the_right_to_list_and_the_key_have_conditions(template: Template) -> None:
@@ -116,14 +145,15 @@ def check_events_are_the_batches_of_this_application(template: Template) -> None
     assert condition == {"StringEquals": {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}}
 
 
-def check_only_lambda_takes_the_role(template: Template) -> None:
-    (trust,) = template.properties(*ROLE)["AssumeRolePolicyDocument"]["Statement"]
-    assert trust == {
-        "Sid": "LambdaRuns",
-        "Effect": "Allow",
-        "Principal": {"Service": "lambda.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-    }
+def check_only_lambda_takes_the_roles(template: Template) -> None:
+    for role in (ROLE, API_ROLE):
+        (trust,) = template.properties(*role, **EVERYTHING)["AssumeRolePolicyDocument"]["Statement"]
+        assert trust == {
+            "Sid": "LambdaRuns",
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
 
 
 def check_no_policy_allows_everything(template: Template) -> None:
@@ -152,7 +182,8 @@ def check_every_statement_says_what_it_is_for(template: Template) -> None:
 
 
 def check_every_role_statement_allows(template: Template) -> None:
-    assert {statement["Effect"] for statement in role_statements(template, **EVERYTHING)} == {"Allow"}
+    for role in (ROLE, API_ROLE):
+        assert {statement["Effect"] for statement in _statements(template, role, EVERYTHING)} == {"Allow"}
 
 
 def check_plain_http_is_refused(template: Template) -> None:

@@ -50,6 +50,7 @@ def test_a_cold_start_imports_what_it_needs_and_nothing_else() -> None:
     assert packages <= ALLOWED
     # Each of these is a tenth of a second or more, and has a leaner neighbour that is used instead.
     assert "aws_lambda_powertools.utilities.batch" not in modules
+    assert "aws_lambda_powertools.event_handler" not in modules, "batches need no routes"
     assert "PIL.FpxImagePlugin" not in modules, "Pillow has imported every plug-in it has"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from classifier.errors import ConfigError
 from classifier.imaging import Limits
-from classifier.settings import OutputMode, Settings
+from classifier.settings import ApiSettings, OutputMode, Settings
 
 REQUIRED = {"MODEL_URI": "s3://photos/models/", "TABLE_NAME": "predictions"}
 
@@ -111,3 +111,17 @@ def test_a_bundle_is_neither_an_image_nor_overwritten_by_a_result(
     with pytest.raises(ConfigError, match=f"is inside {variable}"):
         settings.output_bucket_for(bucket)
     assert settings.output_bucket_for("elsewhere")
+
+
+def test_the_api_needs_neither_table_nor_output() -> None:
+    settings = ApiSettings.from_environment({"MODEL_URI": "s3://photos/models/"})
+    assert (settings.input_bucket, settings.allow_url_fetch, settings.input_prefix) == (None, False, "incoming/")
+    more = {"MODEL_URI": "s3://photos/models/", "INPUT_BUCKET": "photos", "ALLOW_URL_FETCH": "true", "TOP_K": "3"}
+    settings = ApiSettings.from_environment(more)
+    assert (settings.input_bucket, settings.allow_url_fetch, settings.top_k) == ("photos", True, 3)
+
+
+@pytest.mark.parametrize(("name", "value"), [("ALLOW_URL_FETCH", "yes"), ("TOP_K", "0"), ("MODEL_URI", "")])
+def test_the_api_refuses_nonsense_as_well(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        ApiSettings.from_environment({"MODEL_URI": "s3://photos/models/", name: value})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bucketlens.local.template import BUCKETS, EVENT_SOURCE, FUNCTION, read_template, replace_references
+from bucketlens.local.template import API_FUNCTION, BUCKETS, EVENT_SOURCE, FUNCTION, read_template, replace_references
 from classifier.errors import UserError
 
 ROOT = Path(__file__).parents[4]
@@ -49,7 +49,7 @@ def test_the_template_keeps_its_storage_and_its_outputs() -> None:
         "ReviewTable": "AWS::DynamoDB::Table",
     }
     assert {"BucketName", "TableName", "QueueUrl", "FunctionName", "FunctionArn"} <= template.body["Outputs"].keys()
-    assert template.settings.keys() == {FUNCTION, EVENT_SOURCE, BUCKETS}
+    assert template.settings.keys() == {FUNCTION, EVENT_SOURCE, API_FUNCTION, BUCKETS}
     assert template.function_dir == ROOT / "functions"
     assert "ClassifierFunction." not in json.dumps(template.body)
 
