@@ -115,8 +115,8 @@ function byCount(a, b) { return b.count - a.count || (a.value < b.value ? -1 : 1
 function newestFirst(a, b) { return a.value < b.value ? 1 : -1; }
 
 /** Gives each facet its values in their order, and each row the value's number. */
-function indexFacets() {
-  for (const facet of FACETS) {
+function indexFacets(facets = FACETS) {
+  for (const facet of facets) {
     const counted = new Map([...facet.chosen].map((chosen) => [chosen, 0]));
     const values = new Array(table.count);
     for (let row = 0; row < table.count; row++) {
@@ -186,10 +186,11 @@ const text = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const bare = (row) => (table.confidence[row] < 0 ? 1 : 0); // what has no confidence comes last
 const orders = new Map();
 
+let urgencies = []; // by row, computed before a sort that compares them many times
+
 function lookFirst(a, b) {
-  const [first, second] = [urgency(a), urgency(b)];
-  if (first !== second) return first - second;
-  if (first === 1) return text(value("classified_at", b), value("classified_at", a));
+  if (urgencies[a] !== urgencies[b]) return urgencies[a] - urgencies[b];
+  if (urgencies[a] === 1) return text(value("classified_at", b), value("classified_at", a));
   return table.rank[a] - table.rank[b] || table.confidence[a] - table.confidence[b];
 }
 function urgency(row) {
@@ -203,6 +204,7 @@ function sorted() {
   if (!orders.has(wanted.sort)) {
     const compare = SORTS[wanted.sort][1];
     const rows = Array.from({ length: table.count }, (_, row) => row);
+    urgencies = Uint8Array.from(rows, urgency);
     rows.sort((a, b) => compare(a, b) || text(table.uris[a], table.uris[b]));
     orders.set(wanted.sort, Int32Array.from(rows));
   }
@@ -729,7 +731,7 @@ async function send(known, row, request) {
 /** The counts follow at once; what is shown stays until the next change of filters or order, so that nothing moves. */
 function showDecision(row) {
   orders.delete("look");
-  indexFacets();
+  indexFacets(FACETS.filter((facet) => facet.name === "decision"));
   makeFacets();
   const kept = shown;
   applyFilters();
