@@ -54,6 +54,13 @@ class RunningContainer:
             finally:
                 connection.close()
 
+    def health_problems(self) -> list[str]:
+        """What the image's own health check says against it, run now."""
+        told = self.docker("inspect", "--format", "{{json .Config.Healthcheck.Test}}", self.name).stdout
+        _, *command = json.loads(told)
+        checked = self.docker("exec", self.name, *command)
+        return [f"the health check fails: {checked.stdout}{checked.stderr}"] if checked.returncode else []
+
     def invoke(self, case: Case) -> Any:
         """An :class:`bucketlens.local.sam.invoke.Invoker` of the function in it."""
         return parse_answer(*self.request("POST", INVOKE_PATH, json.dumps(case.event).encode()))
@@ -124,9 +131,6 @@ def serve_problems(docker: Docker, image: str, bundle: Path, cases: Sequence[Cas
     problems = []
     files = {expected.source: expected for case in cases for expected in case.expected if expected.source is not None}
     with running(docker, image, command=["serve"], bundle=bundle) as container:
-        status, body = container.request("GET", "/health")
-        if status != http.client.OK:
-            problems.append(f"serve: GET /health answers {status} {body.decode(errors='replace')}")
         for path, expected in files.items():
             status, body = container.request("POST", "/predict", path.read_bytes(), "image/jpeg")
             answer, document = json.loads(body), records.document(expected) or {}
@@ -136,6 +140,7 @@ def serve_problems(docker: Docker, image: str, bundle: Path, cases: Sequence[Cas
                 problems.append(
                     f"serve: POST /predict of {path.name} answers {status} {told}, the batch said {recorded}"
                 )
+        problems += container.health_problems()
         if docker("exec", container.name, "id", "-u").stdout.strip() in ("", "0"):
             problems.append("the container runs as root")
     return problems

@@ -107,11 +107,12 @@ def run_image_session(options: Options, image: str, console: Console) -> int:
         environment = function_environment(stage.stack.settings, function.timeout_seconds, function.memory_mb)
         with running(docker, image, environment=environment) as container:
             count = _judge(stage.cases, container, stage.records, console)
-        problems = serve_problems(docker, image, options.bundle, stage.cases, stage.records)
+            problems = container.health_problems()
+        problems += serve_problems(docker, image, options.bundle, stage.cases, stage.records)
     for problem in problems:
         console.print(problem, style="red", markup=False, highlight=False)
     if not problems:
-        console.print("serve: the HTTP API gives the same results, without AWS and not as root", style="green")
+        console.print("serve: the same results over HTTP, without AWS and not as root", style="green")
     return count + len(problems)
 
 
