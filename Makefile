@@ -8,6 +8,10 @@
 # make sam-local   the real `sam build` and `sam local invoke` against the local stack (Docker, or the emulator alone)
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    with one's own model and images besides
 #                  INVOKE_IMAGE=name SKIP_PULL_IMAGE=1          run in that image, and do not look for it in a registry
+# make image       the function as a container image, IMAGE=bucketlens by default; needs Docker
+# make image-test  every sample event in a container of it, then its HTTP API; needs Docker
+# make image-push  ECR=account.dkr.ecr.region.amazonaws.com/name [TAG=tag] [DRY_RUN=1]
+# make image-template    .bucketlens/template-image.yaml: template.yaml with the image in place of the zip package
 # make soak        20 minutes of simulated bad days for the function, on every core: DURATION=60 for less, SEED=7 replays one
 # make soak-local  a bad day on the local stack: failing calls, killed functions, a promotion: IMAGES=10000, SEED=7
 # make bench       every claim of speed, as a ratio against a named baseline
@@ -20,7 +24,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 MAKEFLAGS += --no-print-directory
-.PHONY: setup demo check test soak soak-local bench lint format docs sam-local lock clean
+.PHONY: setup demo check test soak soak-local bench lint format docs sam-local image image-test image-push \
+	image-template lock clean
 
 # A pyenv shim answers to a name and then fails, so a candidate is run before it is trusted.
 # $(call python,3.13 3.12) is the first of these versions that works.
@@ -98,6 +103,29 @@ sam-local: .venv-sam/.ready
 	$(BIN)/python -m bucketlens.local.sam $(if $(MODEL),--bundle .bucketlens/sam-bundle) $(if $(IMAGES),--photos "$(IMAGES)") \
 		$(if $(INVOKE_IMAGE),--invoke-image "$(INVOKE_IMAGE)") $(if $(SKIP_PULL_IMAGE),--skip-pull-image)
 
+IMAGE ?= bucketlens
+TAG ?= $(shell git rev-parse --short HEAD)
+# Lambda takes no image with attestations, which BuildKit adds by default. IMAGE_BUILD_ARGS: .ci/with-docker sets it.
+image:
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build $(IMAGE_BUILD_ARGS) --file functions/Dockerfile --tag "$(IMAGE)" .
+
+image-test: .venv/.ready image
+	$(BIN)/python -m bucketlens.local.sam --image "$(IMAGE)"
+
+image-push:
+	[[ "$(ECR)" =~ ^([0-9]+\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?)/[a-z0-9._/-]+$$ ]] || \
+		{ echo "error: ECR is '$(ECR)'; give a repository: ECR=123456789012.dkr.ecr.us-east-1.amazonaws.com/bucketlens" >&2; exit 1; }; \
+	for command in \
+		"aws ecr get-login-password --region $${BASH_REMATCH[2]} | docker login --username AWS --password-stdin $${BASH_REMATCH[1]}" \
+		"docker tag $(IMAGE) $(ECR):$(TAG)" \
+		"docker push $(ECR):$(TAG)"; \
+	do echo "$$command"; $(if $(DRY_RUN),,eval "$$command";) done
+
+image-template: .venv/.ready
+	mkdir -p .bucketlens
+	$(BIN)/python -m bucketlens.local.image_template >.bucketlens/template-image.yaml
+	echo .bucketlens/template-image.yaml
+
 soak: .venv/.ready
 	$(BIN)/python -m tests.soak $(if $(SEED),--replay $(SEED),--seconds $(or $(DURATION),1200))
 
@@ -120,6 +148,7 @@ lock: .venv/.ready
 	$(compile) --universal --python-version 3.11 --all-extras pyproject.toml -o requirements/dev.txt
 	echo uv | $(compile) --universal --python-version 3.11 --no-annotate - -o requirements/uv.txt
 	$(compile) --python-version 3.11 --no-annotate requirements/tflite.in -o requirements/tflite.txt
+	$(compile) --python-version 3.11 --no-annotate -c requirements/tflite.txt requirements/image.in -o requirements/image.txt
 	$(compile) --universal --python-version 3.11 requirements/sam.in -o requirements/sam.txt
 	echo checkov | $(compile) --universal --python-version 3.11 --no-annotate - -o requirements/checkov.txt
 	$(compile) --python-version 3.13 --python-platform x86_64-manylinux_2_28 --no-annotate -c requirements/dev.txt \

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.packages import Package, container_image, measured, zip_package
 from classifier.imaging import decode
 
 ROOT = Path(__file__).parent.parent
@@ -142,7 +143,17 @@ def main() -> None:
                 f"{run * 1000:.1f}",
                 f"{ratio:.2f}",
             )
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(table)
+    with zip_package() as package:
+        found = (package, container_image())
+        for reason in found:
+            if isinstance(reason, str):
+                Console(stderr=True).print(reason, markup=False, highlight=False)
+        sizes = Table("package", "MB", "cold start, CPU ms")
+        for name, megabytes, milliseconds in measured([one for one in found if isinstance(one, Package)]):
+            sizes.add_row(name, f"{megabytes:.0f}", f"{milliseconds:.0f}")
+        console.print(sizes)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classifier.errors import UserError
-from model_build.choices import OutputChoice, Pruner, QuantizationChoice, Resize, ScalingChoice
+from model_build.choices import OutputChoice, Pruner, QuantizationChoice, Resize, Runtime, ScalingChoice
 from model_build.data.remote import DataUri, fetch, is_remote, s3_client
 from model_build.files import cache_folder, write_atomic
 from model_build.training.observers import SILENT, Watcher
@@ -194,6 +194,7 @@ def package(
     *,
     name: str | None = None,
     quantization: QuantizationChoice = QuantizationChoice.AUTO,
+    runtime: Runtime = Runtime.LITERT,
     precision: float = 0.95,
     review_threshold: float | None = None,
     data: Path | None = None,
@@ -202,6 +203,7 @@ def package(
     """Write the bundle folder ``out`` from a converted run: model, manifest, report and a few golden photos.
 
     Args:
+        runtime: the interpreter that will serve; a model that it cannot run is refused.
         precision: that predictions not marked for review should have; ``review_threshold`` sets the limit directly.
         data: where the run's photos are now, if they have been moved.
 
@@ -217,6 +219,7 @@ def package(
         out,
         name=name,
         quantization=quantization,
+        runtime=runtime,
         precision=precision,
         review_threshold=review_threshold,
         data=data,

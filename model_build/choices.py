@@ -22,6 +22,13 @@ class QuantizationChoice(StrEnum):
     INT8 = "int8"
 
 
+class Runtime(StrEnum):
+    """The interpreter that will serve: LiteRT in the zip package, tflite-runtime in the container image."""
+
+    LITERT = "ai-edge-litert"
+    TFLITE_RUNTIME = "tflite-runtime"
+
+
 class ScalingChoice(StrEnum):
     """What a float model's input expects of a pixel value 0..255."""
 

@@ -21,6 +21,7 @@ from model_build.choices import (
     OutputChoice,
     QuantizationChoice,
     Resize,
+    Runtime,
     ScalingChoice,
 )
 
@@ -199,6 +200,9 @@ def package(
     quantization: Annotated[
         QuantizationChoice, typer.Option(help="auto: what convert chose.")
     ] = QuantizationChoice.AUTO,
+    runtime: Annotated[
+        Runtime, typer.Option(help="Interpreter that will serve (the container image has tflite-runtime).")
+    ] = Runtime.LITERT,
     data: DataOption = None,
     precision: Annotated[
         float,
@@ -219,6 +223,7 @@ def package(
             out,
             name=name,
             quantization=quantization,
+            runtime=runtime,
             precision=precision,
             review_threshold=review_threshold,
             data=data,

@@ -25,7 +25,7 @@ from bucketlens.local.constants import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from bucketlens.local.rie import find_emulator
 from classifier.errors import BucketlensError, UserError
 
-_INVOKE = "/2015-03-31/functions/function/invocations"
+INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 _START_SECONDS = 20.0
 _STARTS = 3
 STOP_SECONDS = 10.0
@@ -200,7 +200,7 @@ class Emulator:
     def _post(self, event: bytes) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._timeout_seconds + _GRACE_SECONDS)
         try:
-            connection.request("POST", _INVOKE, event, {"Content-Type": "application/json"})
+            connection.request("POST", INVOKE_PATH, event, {"Content-Type": "application/json"})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

@@ -2,6 +2,7 @@
 
 - SQS: a partial batch response names the messages to deliver again (AWS Lambda Developer Guide, "Reporting batch item
   failures"); everything else in the batch is done with.
+- S3 Batch Operations: a result code for each task.
 - S3, EventBridge: a summary; what failed for now is raised after all other images are done, and Lambda retries.
 - direct: the image's result document.
 - model query: the model that is served, named as in result documents.
@@ -21,7 +22,8 @@ from classifier import seed
 from classifier.admission import Context, Deadline
 from classifier.announcing import Announcer, EventBridge
 from classifier.aws import clients, events_client, sqs_client
-from classifier.errors import BucketlensError, FatalError, OutOfTime
+from classifier.batch_operations import task_results
+from classifier.errors import BucketlensError, FatalError, OutOfTime, TransientError
 from classifier.events import Batch, Source, parse
 from classifier.live_model import LiveModel, load_model
 from classifier.measuring import InvocationMetrics
@@ -83,18 +85,24 @@ class Application:
 
         Raises:
             UserError: the event is of no known shape.
-            TransientError: images of an S3, EventBridge or direct event are left over; Lambda is to retry.
+            TransientError: images of an S3, EventBridge or direct event are left over, to be retried by who sent it.
             FatalError: nothing in this batch can be right.
         """
         deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
         batch = parse(event, self._settings.input_prefix)
         messages = Messages(batch, self._queue)
         outcomes: list[Outcome] = []
-        # A test event, or what is not for us, is answered without a model: a fresh stack has none.
-        if batch.images:
-            outcomes = self._pipeline.run(
-                batch.images, self.model.current(), context.aws_request_id, deadline, settle=messages.settle
-            )
+        try:
+            # A test event, or what is not for us, is answered without a model: a fresh stack has none.
+            if batch.images:
+                outcomes = self._pipeline.run(
+                    batch.images, self.model.current(), context.aws_request_id, deadline, settle=messages.settle
+                )
+        except TransientError as error:
+            if batch.source is not Source.S3_BATCH:
+                raise
+            # A function that fails fails the task for good; one that answers is asked again.
+            outcomes = [Outcome(image, OutcomeStatus.FAILED, error=error) for image in batch.images]
         _report(batch, outcomes)
         if batch.source is Source.MODEL_QUERY:
             manifest = self.model.current().manifest
@@ -104,6 +112,8 @@ class Application:
             self._announce(outcomes, context, deadline)
             return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
         self._announce(outcomes, context, deadline)
+        if batch.source is Source.S3_BATCH:
+            return task_results(event, batch, outcomes)
         return _answer(batch, outcomes)
 
     def _announce(self, outcomes: list[Outcome], context: Context, deadline: Deadline) -> None:
@@ -179,8 +189,9 @@ def _report(batch: Batch, outcomes: list[Outcome]) -> None:
             )
         elif outcome.result is not None and outcome.result.error is not None:
             logger.info("image rejected", image=outcome.image.uri, code=outcome.result.error.code)
-    for message_id, reason in batch.unreadable.items():
-        logger.error("message contains no event", message_id=message_id, reason=reason)
+    what = "task names no object" if batch.source is Source.S3_BATCH else "message contains no event"
+    for unreadable_id, reason in batch.unreadable.items():
+        logger.error(what, id=unreadable_id, reason=reason)
     logger.info(
         "batch done",
         source=batch.source,

@@ -27,6 +27,7 @@ REPORT_NAME = "report.html"
 
 VERSION_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _S3_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<path>.*))?", re.DOTALL)
+_FOLDER_URI = re.compile(r"file://(?P<path>/.*)", re.DOTALL)
 _FILE_NAME = re.compile(r"(?!\.)[\w.+ -]+(?:/(?!\.)[\w.+ -]+)*")
 _MISTYPED_VERSION = re.compile(r"\d{8}T.*")
 MAX_LABEL_BYTES = 2048  # a label is the partition key of an index (DynamoDB Developer Guide, "Constraints")
@@ -251,28 +252,45 @@ class GoldenSet:
 
 @dataclass(frozen=True)
 class ModelUri:
-    """Where bundles lie: ``s3://bucket/models/`` (follow the pointer) or ``s3://bucket/models/<version>/`` (pinned)."""
+    """Where bundles lie: ``s3://bucket/models/`` (follow the pointer) or ``s3://bucket/models/<version>/`` (pinned).
+
+    ``file:///models/`` is the same in a folder of this machine, or a bundle's own folder; its ``bucket`` is empty.
+    """
 
     bucket: str
     prefix: str
     version: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ConfigError when ``text`` is not such a URI."""
+    def parse(cls, text: str, *, folders: bool = False) -> Self:
+        """Read a location.
+
+        Args:
+            folders: whether it may be a folder of this machine.
+
+        Raises:
+            ConfigError: ``text`` is not such a URI.
+        """
         match = _S3_URI.fullmatch(text.strip())
+        if folders and (folder := _FOLDER_URI.fullmatch(text.strip())):
+            return cls._of("", folder["path"], text)
         if match is None:
+            alternative = ", or file:///models/" if folders else ""
             raise ConfigError(
                 f"{text!r} is not a model location; give s3://bucket/models/ or s3://bucket/models/VERSION/, where the"
-                " bucket has 3 to 63 lowercase letters, digits, hyphens and dots"
+                f" bucket has 3 to 63 lowercase letters, digits, hyphens and dots{alternative}"
             )
-        parts = [part for part in (match["path"] or "").split("/") if part]
+        return cls._of(match["bucket"], match["path"] or "", text)
+
+    @classmethod
+    def _of(cls, bucket: str, path: str, text: str) -> Self:
+        parts = [part for part in path.split("/") if part]
         version = parts.pop() if parts and VERSION_PATTERN.fullmatch(parts[-1]) else None
         if version is None and parts and _MISTYPED_VERSION.fullmatch(parts[-1]):
             raise ConfigError(
                 f"{text!r} ends in {parts[-1]!r}, which is not a version; versions look like 20261120T101500Z-5d313724"
             )
-        return cls(match["bucket"], "".join(f"{part}/" for part in parts), version)
+        return cls(bucket, "".join(f"{part}/" for part in parts), version)
 
     def key(self, version: str, name: str) -> str:
         """The object key of file ``name`` of ``version``."""
@@ -283,7 +301,11 @@ class ModelUri:
         return f"{self.prefix}{POINTER_NAME}"
 
     def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}" + (f"{self.version}/" if self.version else "")
+        return self.of(self.prefix + (f"{self.version}/" if self.version else ""))
+
+    def of(self, key: str) -> str:
+        """The URI of an object of the bucket, or of a file."""
+        return f"s3://{self.bucket}/{key}" if self.bucket else f"file:///{key}"
 
 
 def version_id(created: datetime, model: bytes) -> str:

@@ -1,8 +1,9 @@
 """Every event shape -> image references.
 
 Understood: S3 notifications, alone or in SQS messages (also by way of SNS or EventBridge), EventBridge "Object
-Created", and the direct ``{"bucket": ..., "key": ...}``. Formats: S3 User Guide, "Event message structure" and
-"EventBridge event message structure". Event versions are not pinned; unknown fields are ignored.
+Created", tasks of S3 Batch Operations, and the direct ``{"bucket": ..., "key": ...}``. Formats: S3 User Guide, "Event
+message structure", "EventBridge event message structure" and "Invoke AWS Lambda function". Event versions are not
+pinned; unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Source(StrEnum):
     SQS = "sqs"
     S3 = "s3"
     EVENTBRIDGE = "eventbridge"
+    S3_BATCH = "s3_batch"
     DIRECT = "direct"
     MODEL_QUERY = "model_query"
 
@@ -54,6 +56,7 @@ class ImageRef:
         sequencer: orders the events of one key, in the form :func:`comparable`; None where the event has none.
         message_id: the SQS message it came in.
         receive_count: how often that message has been received, this time included.
+        task_id: the task of S3 Batch Operations that names it.
     """
 
     bucket: str
@@ -62,6 +65,7 @@ class ImageRef:
     sequencer: str | None = None
     message_id: str | None = None
     receive_count: int = 1
+    task_id: str | None = None
 
     @property
     def uri(self) -> str:
@@ -85,13 +89,16 @@ class Batch:
         skipped: events that are not for us, by reason.
         messages: those of an SQS batch, by id. A message without an id has "" for one: as a batch item failure, that
             makes Lambda deliver the whole batch again, the only way to have such a message again.
-        unreadable: why a message contains no event, by its id; these belong in the dead-letter queue.
+        tasks: those of S3 Batch Operations by id, each with the reason if it is skipped.
+        unreadable: why a message contains no event, or a task names no object, by its id; such messages belong in the
+            dead-letter queue.
     """
 
     source: Source
     images: list[ImageRef] = field(default_factory=list)
     skipped: Counter[Skip] = field(default_factory=Counter)
     messages: dict[str, Message] = field(default_factory=dict)
+    tasks: dict[str, Skip | None] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
@@ -108,6 +115,8 @@ def parse(event: Any, input_prefix: str) -> Batch:
     records = event.get("Records")
     if isinstance(records, list) and any(_is_from(record, "aws:sqs") for record in records):
         return _parse_messages(records, input_prefix)
+    if "invocationSchemaVersion" in event and isinstance(event.get("tasks"), list):
+        return _parse_tasks(event["tasks"], input_prefix)
     batch = Batch(_source(event))
     for found in _found(event, input_prefix):
         _add(batch, found)
@@ -159,6 +168,23 @@ def _message(fields: dict[str, Any]) -> Message:
     )
 
 
+def _parse_tasks(tasks: list[Any], input_prefix: str) -> Batch:
+    batch = Batch(Source.S3_BATCH)
+    for task in tasks:
+        if not isinstance(task, dict):
+            raise UserError("a task of the event is not a JSON object")
+        task_id = _text(task, "taskId")
+        try:
+            image = replace(_from_task(task), task_id=task_id)
+        except (UserError, ValueError) as error:
+            batch.tasks[task_id] = None
+            batch.unreadable[task_id] = f"{type(error).__name__}: {error}"
+            continue
+        batch.tasks[task_id] = _skip(image, input_prefix)
+        _add(batch, batch.tasks[task_id] or image)
+    return batch
+
+
 def _add(batch: Batch, found: ImageRef | Skip) -> None:
     if isinstance(found, ImageRef):
         batch.images.append(found)
@@ -193,7 +219,7 @@ def _references(event: Any) -> Iterator[ImageRef | Skip]:
         yield _image(event["bucket"], event["key"], event.get("version_id"), None)
     else:
         raise UserError(
-            "the event is not one of: S3 notification, SQS batch of them, EventBridge S3 event, "
+            "the event is not one of: S3 notification, SQS batch of them, EventBridge S3 event, S3 Batch Operations, "
             f'{{"bucket": ..., "key": ...}}, {json.dumps(MODEL_QUERY)}; its fields are {sorted(event)}'
         )
 
@@ -215,6 +241,12 @@ def _from_eventbridge(event: dict[str, Any]) -> ImageRef | Skip:
     stored = _object(event["detail"], "object")
     bucket = _text(_object(event["detail"], "bucket"), "name")
     return _image(bucket, _text(stored, "key"), stored.get("version-id"), stored.get("sequencer"))
+
+
+def _from_task(task: dict[str, Any]) -> ImageRef:
+    """Schema 2.0 has the bucket's name, 1.0 its ARN. The key is URL-encoded in both."""
+    bucket = _text(task, "s3Bucket", default="") or _text(task, "s3BucketArn").rpartition(":")[2]
+    return _image(bucket, unquote_plus(_text(task, "s3Key"), errors="strict"), task.get("s3VersionId"), None)
 
 
 def _image(bucket: str, key: str, version_id: Any, sequencer: Any) -> ImageRef:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,6 +14,7 @@ from classifier.bundle import (
     GOLDEN_NAME,
     MANIFEST_NAME,
     MODEL_NAME,
+    POINTER_NAME,
     FileEntry,
     GoldenSet,
     Manifest,
@@ -41,12 +43,20 @@ class Bundle:
         return GoldenSet.from_bytes(self.read(GOLDEN_NAME))
 
 
+Read = Callable[[str, str | None], tuple[bytes, str] | None]
+"""Content and ETag of a key; None if the ETag is still the one that is given."""
+
+
 class BundleLoader:
-    """Reads bundles below a model location."""
+    """Reads bundles below a model location.
+
+    Args:
+        s3: not used for a folder of this machine.
+    """
 
     def __init__(self, uri: ModelUri, s3: S3Client) -> None:
         self._uri = uri
-        self._s3 = s3
+        self._read = _from_bucket(s3, uri.bucket) if uri.bucket else _from_folder
         self._pointer_etag: str | None = None
 
     @property
@@ -57,12 +67,14 @@ class BundleLoader:
         """Load the pinned version, or the one the pointer names.
 
         Raises:
-            ModelUnavailable: S3 does not give it (none published, no permission, no answer).
-            ModelIntegrityError: what S3 gives is not what was published.
+            ModelUnavailable: S3 or the folder does not give it (none published, no permission, no answer).
+            ModelIntegrityError: what it gives is not what was published.
             ModelIncompatibleError: the manifest is of an unknown schema version.
         """
         if self._uri.version is not None:
             return self._load_version(self._uri.version, None)
+        if not self._uri.bucket and Path("/", self._uri.prefix, MANIFEST_NAME).exists():
+            return self._load_from(self._uri.prefix, None, None)
         data, etag = self._get(self._uri.pointer_key)
         pointer = Pointer.from_bytes(data)
         bundle = self._load_version(pointer.version, pointer.manifest_sha256)
@@ -77,48 +89,67 @@ class BundleLoader:
         """
         if self.pinned or self._pointer_etag is None:
             return False
-        try:
-            self._s3.get_object(Bucket=self._uri.bucket, Key=self._uri.pointer_key, IfNoneMatch=self._pointer_etag)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 304:
-                return False
-            raise self._unavailable(self._uri.pointer_key, error) from error
-        except BotoCoreError as error:
-            raise self._unavailable(self._uri.pointer_key, error) from error
-        return True
+        return self._got(self._uri.pointer_key, self._pointer_etag) is not None
 
     def _load_version(self, version: str, manifest_sha256: str | None) -> Bundle:
-        key = self._uri.key(version, MANIFEST_NAME)
-        data, _ = self._get(key)
+        return self._load_from(f"{self._uri.prefix}{version}/", version, manifest_sha256)
+
+    def _load_from(self, folder: str, version: str | None, manifest_sha256: str | None) -> Bundle:
+        where = self._uri.of(folder + MANIFEST_NAME)
+        mend = "Publish the bundle again" if self._uri.bucket else "Copy the bundle again"
+        data, _ = self._get(folder + MANIFEST_NAME)
         if manifest_sha256 is not None and hashlib.sha256(data).hexdigest() != manifest_sha256:
-            raise ModelIntegrityError(f"s3://{self._uri.bucket}/{key} is not the manifest that was published")
+            raise ModelIntegrityError(f"{where} is not the manifest that was published")
         manifest = Manifest.from_bytes(data)
-        if manifest.version != version:
-            raise ModelIntegrityError(f"s3://{self._uri.bucket}/{key} is the manifest of version {manifest.version}")
-        # A pinned version has no pointer that vouches for its manifest, but its name vouches for its model.
-        if not manifest.model.sha256.startswith(version.rpartition("-")[2]):
+        if version not in (None, manifest.version):
+            raise ModelIntegrityError(f"{where} is the manifest of version {manifest.version}")
+        # Without a pointer that vouches for the manifest, the version's name vouches for its model.
+        if not manifest.model.sha256.startswith(manifest.version.rpartition("-")[2]):
             raise ModelIntegrityError(
-                f"s3://{self._uri.bucket}/{key} lists a model with sha256 {manifest.model.sha256[:12]}..., not the one"
-                f" that was published as {version}. Publish the bundle again"
+                f"{where} lists a model with sha256 {manifest.model.sha256[:12]}..., not the one"
+                f" that was published as {manifest.version}. {mend}"
             )
 
         def read(name: str) -> bytes:
-            return verify(name, self._get(self._uri.key(version, name))[0], _entry(manifest, name))
+            return verify(name, self._get(folder + name)[0], _entry(manifest, name), mend)
 
         return Bundle(manifest, read(MODEL_NAME), read)
 
     def _get(self, key: str) -> tuple[bytes, str]:
-        try:
-            response = self._s3.get_object(Bucket=self._uri.bucket, Key=key)
-            return response["Body"].read(), response["ETag"]
-        except (ClientError, BotoCoreError, OSError) as error:
-            raise self._unavailable(key, error) from error
+        found = self._got(key, None)
+        assert found is not None  # noqa: S101 - an ETag is what it takes to get nothing
+        return found
 
-    def _unavailable(self, key: str, error: Exception) -> ModelUnavailable:
-        hint = ""
-        if isinstance(error, ClientError) and error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
-            hint = ". Publish a model: bucketlens model publish BUNDLE --to " + str(self._uri)
-        return ModelUnavailable(f"cannot read s3://{self._uri.bucket}/{key}: {_reason(error)}{hint}")
+    def _got(self, key: str, etag: str | None) -> tuple[bytes, str] | None:
+        try:
+            return self._read(key, etag)
+        except (ClientError, BotoCoreError, OSError) as error:
+            hint = ""
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
+                hint = f". Publish a model: bucketlens model publish BUNDLE --to {self._uri}"
+            elif not self._uri.bucket:
+                hint = f". Put a bundle into {self._uri}, or versions of it and {POINTER_NAME}"
+            raise ModelUnavailable(f"cannot read {self._uri.of(key)}: {_reason(error)}{hint}") from error
+
+
+def _from_bucket(s3: S3Client, bucket: str) -> Read:
+    def read(key: str, etag: str | None) -> tuple[bytes, str] | None:
+        condition: Any = {"IfNoneMatch": etag} if etag else {}
+        try:
+            response = s3.get_object(Bucket=bucket, Key=key, **condition)
+        except ClientError as error:
+            if etag and error.response["ResponseMetadata"]["HTTPStatusCode"] == 304:
+                return None
+            raise
+        return response["Body"].read(), response["ETag"]
+
+    return read
+
+
+def _from_folder(key: str, etag: str | None) -> tuple[bytes, str] | None:
+    data = Path("/", key).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    return None if digest == etag else (data, digest)
 
 
 def _entry(manifest: Manifest, name: str) -> FileEntry:
@@ -131,4 +162,4 @@ def _entry(manifest: Manifest, name: str) -> FileEntry:
 def _reason(error: Any) -> str:
     if isinstance(error, ClientError):
         return f"{error.response['Error']['Code']} {error.response['Error'].get('Message', '')}".strip(" .")
-    return " ".join(str(error).split())
+    return " ".join(str(getattr(error, "strerror", None) or error).split())

@@ -154,7 +154,7 @@ class Settings(ServingSettings):
 
 def _serving(read: _Reader) -> dict[str, Any]:
     return {
-        "model_uri": ModelUri.parse(read.text("MODEL_URI")),
+        "model_uri": ModelUri.parse(read.text("MODEL_URI"), folders=True),
         "input_prefix": read.prefix("INPUT_PREFIX", "incoming/"),
         "top_k": read.integer("TOP_K", 5, low=1),
         "review_threshold": read.probability("REVIEW_THRESHOLD"),

@@ -24,7 +24,7 @@ from model_build.bundles.bundling import (
     tensor_digests,
     write_bundle,
 )
-from model_build.choices import QuantizationChoice
+from model_build.choices import QuantizationChoice, Runtime
 from model_build.conversion.convert import Conversion
 from model_build.data.dataset import TEST, VALIDATION, Photo
 from model_build.data.tensors import Progress, TensorSet
@@ -37,6 +37,7 @@ from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, g
 from model_build.report.evaluation_parts import mistake_pictures
 from model_build.report.model_report import RunEvidence, render_report
 from model_build.tflite.running import Latency, describe, inspect_quietly, load_quietly, predict_all
+from model_build.tflite.runtimes import require_runnable
 from model_build.training.config import TrainingConfig
 from model_build.training.run import Run
 from model_build.training.train import library_versions
@@ -51,6 +52,7 @@ def package(
     *,
     name: str | None = None,
     quantization: QuantizationChoice = QuantizationChoice.AUTO,
+    runtime: Runtime = Runtime.LITERT,
     precision: float = DEFAULT_PRECISION,
     review_threshold: float | None = None,
     limits: GateLimits = GateLimits(),  # noqa: B008
@@ -63,19 +65,22 @@ def package(
     Args:
         name: of the model, in every result; the run folder's own by default.
         quantization: one format, or ``auto`` for the one that conversion chose.
+        runtime: the interpreter that will serve.
         precision: wanted of the predictions that are not marked for review.
         review_threshold: set by hand; None chooses it for ``precision``, unless the run's configuration has set it.
         limits: of the gate, whose verdict goes into the report; publishing asks again.
         data: where the photos are now, if they have been moved.
 
     Raises:
-        UserError: the run is not converted, its photos have gone, ``out`` is taken, or no test photo is right.
+        UserError: the run is not converted, its photos have gone, ``out`` is taken, no test photo is right, or
+            ``runtime`` cannot run the model.
         ModelIntegrityError, ModelIncompatibleError: the bundle does not prove itself.
     """
     require_free(out)
     conversion = Conversion.read(run)
     chosen = conversion.of(conversion.chosen if quantization is QuantizationChoice.AUTO else quantization.value)
     content = (run.folder / chosen.file).read_bytes()
+    require_runnable(content, runtime, f"the {chosen.quantization} model")
     plain = describe(
         content,
         inspect_quietly(content),

@@ -43,10 +43,15 @@ def scales_itself(content: bytes) -> bool:
         return False
 
 
-def _model(content: bytes) -> Any:
-    from ai_edge_litert import schema_py_generated as schema
+def schema() -> Any:
+    """The flatbuffer schema. Raises ImportError in a Python with tflite-runtime alone."""
+    from ai_edge_litert import schema_py_generated
 
-    return schema.Model.GetRootAs(content, 0)
+    return schema_py_generated
+
+
+def _model(content: bytes) -> Any:
+    return schema().Model.GetRootAs(content, 0)
 
 
 def _normalization(content: bytes) -> Scaling | None:
@@ -97,9 +102,7 @@ def _per_channel(values: list[float]) -> tuple[float, float, float]:
 
 
 def _first_step_scales(content: bytes) -> bool:
-    from ai_edge_litert.schema_py_generated import BuiltinOperator
-
-    model = _model(content)
+    operators, model = schema().BuiltinOperator, _model(content)
     graph = model.Subgraphs(0)
     image = graph.Inputs(0)
     for position in range(graph.OperatorsLength()):
@@ -116,7 +119,7 @@ def _first_step_scales(content: bytes) -> bool:
         if not constants:
             return False
         largest = float(np.abs(constants[0]).max())
-        if code == BuiltinOperator.MUL:
+        if code == operators.MUL:
             return largest <= 1 / _PIXEL_SIZED
-        return code in (BuiltinOperator.DIV, BuiltinOperator.SUB, BuiltinOperator.ADD) and largest >= _PIXEL_SIZED
+        return code in (operators.DIV, operators.SUB, operators.ADD) and largest >= _PIXEL_SIZED
     return False

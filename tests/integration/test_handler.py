@@ -38,6 +38,8 @@ EXPECTED = {
     "direct": {"green.jpg": "green"},
     "eventbridge-object-created": {"blue.webp": "blue"},
     "model-query": {},
+    "s3-batch-operations-1.0": {"grüne wiese + himmel.jpg": "green"},
+    "s3-batch-operations-2.0": {"truncated.jpg": "image.corrupt"},
     "s3-put": {"red.png": "red"},
     "s3-test-event": {},
     "sqs-s3-batch": {
@@ -158,10 +160,56 @@ def test_every_event_file_runs(aws: Aws, start: Callable[..., Handler], path: Pa
         assert answer == {
             "model": {"name": "colours", "version": manifest.version, "sha256": manifest.files["model.tflite"].sha256}
         }
+    elif path.stem.startswith("s3-batch"):
+        (result,) = answer["results"]
+        (outcome,) = expected.values()
+        assert result["resultCode"] == ("PermanentFailure" if outcome.startswith("image.") else "Succeeded")
+        assert result["resultString"].startswith(outcome)
     elif path.stem == "direct":
         assert answer == json.loads(aws.read("predictions/green.jpg.json"))
     else:
         assert len(answer["images"]) == len(expected)
+
+
+def batch_operations(**buckets_by_key: str) -> dict[str, Any]:
+    tasks = [{"taskId": key, "s3Key": key, "s3Bucket": bucket} for key, bucket in buckets_by_key.items()]
+    return {"invocationSchemaVersion": "2.0", "invocationId": "i", "job": {"id": "j"}, "tasks": tasks}
+
+
+def test_each_task_of_batch_operations_gets_the_code_that_is_its_own(aws: Aws, start: Callable[..., Handler]) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    aws.put("incoming/a.png", png("red"))
+    aws.put("incoming/b.png", b"no picture")
+    handler = start()
+    names = {"incoming/a.png": BUCKET, "incoming/b.png": BUCKET, "incoming/gone.png": BUCKET, "elsewhere/a": BUCKET}
+    answer = handler(batch_operations(**names, **{"incoming/x": "no-such-bucket", "incoming/%ff": BUCKET}), Context())
+    assert {name: answer[name] for name in answer if name != "results"} == {
+        "invocationSchemaVersion": "2.0",
+        "treatMissingKeysAs": "TemporaryFailure",
+        "invocationId": "i",
+    }
+    told = {
+        result["taskId"]: (result["resultCode"], result["resultString"].split(":")[0]) for result in answer["results"]
+    }
+    assert told == {
+        "incoming/a.png": ("Succeeded", told["incoming/a.png"][1]),
+        "incoming/b.png": ("PermanentFailure", "image.unsupported_format"),
+        "incoming/gone.png": ("PermanentFailure", "image.not_found"),
+        "elsewhere/a": ("Succeeded", "skipped"),
+        "incoming/x": ("TemporaryFailure", "storage.unavailable"),
+        "incoming/%ff": ("PermanentFailure", "UnicodeDecodeError"),
+    }
+    assert told["incoming/a.png"][1].startswith("red 0.9")
+    # What does not fit before the deadline, and what meets no model, is asked for again.
+    late = handler(batch_operations(**{"incoming/a.png": BUCKET}), Context(remaining_ms=1))
+    assert [result["resultCode"] for result in late["results"]] == ["TemporaryFailure"]
+
+
+def test_batch_operations_tries_again_while_there_is_no_model(aws: Aws, start: Callable[..., Handler]) -> None:
+    aws.put("incoming/a.png", png("red"))
+    (result,) = start()(batch_operations(**{"incoming/a.png": BUCKET}), Context())["results"]
+    assert result["resultCode"] == "TemporaryFailure"
+    assert result["resultString"].startswith("model.unavailable: ")
 
 
 def test_a_partial_batch_names_exactly_the_messages_to_deliver_again(

@@ -96,6 +96,15 @@ def test_a_message_given_back_is_a_problem(case: Case, records: Records) -> None
     assert "batchItemFailures names ['m-1'], not []" in problem
 
 
+def test_another_result_code_of_a_batch_operations_task_is_a_problem(oracle: Oracle, records: Records) -> None:
+    (case,) = read_cases([ROOT / "events" / "s3-batch-operations-2.0.json"], FIXTURES / "images", oracle)
+    records.prepare(case)
+    record(case, records)
+    assert problems_of(case, {"results": [{"resultCode": "PermanentFailure"}]}, records) == []
+    (problem,) = problems_of(case, {"results": [{"resultCode": "Succeeded"}]}, records)
+    assert "results are ['Succeeded'], not ['PermanentFailure']" in problem
+
+
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [

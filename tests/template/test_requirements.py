@@ -33,6 +33,13 @@ def test_versions_are_those_of_the_tests(name: str) -> None:
     assert shipped == {package: tested[package] for package in shipped}
 
 
+def test_the_image_has_the_versions_of_the_tests_on_its_interpreter() -> None:
+    tested = pinned(ROOT / "requirements" / "tflite.txt")
+    shipped = pinned(ROOT / "requirements" / "image.txt")
+    assert shipped["tflite-runtime"] == "2.14.0"
+    assert shipped == {package: tested[package] for package in shipped}
+
+
 def test_the_package_is_a_closed_list() -> None:
     assert set(pinned(ROOT / "functions" / "requirements.txt")) == {
         *("ai-edge-litert", "aws-lambda-powertools", "jmespath", "numpy", "pillow", "typing-extensions")
@@ -44,6 +51,7 @@ def test_the_package_is_a_closed_list() -> None:
     [
         "functions/requirements.txt",
         ".ci/lambda-image/runtime.txt",
+        "requirements/image.txt",
         "requirements/sam.txt",
         "requirements/checkov.txt",
     ],

@@ -1,4 +1,4 @@
-"""`python -m bucketlens.local.sam`: build the function with SAM, put every sample event through it, check results."""
+"""`python -m bucketlens.local.sam`: build the function or take its image, put every event through, check results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from bucketlens.local.files import CHECKOUT
-from bucketlens.local.sam.session import Options, run_session
+from bucketlens.local.sam.session import Options, run_image_session, run_session
 from classifier.errors import BucketlensError
 
 _FIXTURES = CHECKOUT / "tests" / "fixtures"
@@ -47,6 +47,9 @@ def main(
     invoke_image: Annotated[
         str | None, typer.Option(help="Passed to `sam local invoke`: the image to run the function in.")
     ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Run this container image instead, with the events and with `serve`.")
+    ] = None,
 ) -> None:
     """Build the function with SAM, invoke it with every sample event, and check its answer, S3 and DynamoDB.
 
@@ -61,7 +64,7 @@ def main(
     invoke_options += ["--invoke-image", invoke_image] if invoke_image else []
     options = Options(event, bundle, images, photos, docker, tuple(invoke_options), CHECKOUT / ".bucketlens")
     try:
-        problems = run_session(options, console)
+        problems = run_image_session(options, image, console) if image else run_session(options, console)
     except BucketlensError as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False)
         raise typer.Exit(1) from None

@@ -7,9 +7,13 @@ import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bucketlens.local.sam.process import attempt
 from classifier.errors import UserError
+
+HOST = "host.docker.internal"
+"""This machine's name in a container, given with ``--add-host HOST:host-gateway``."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,11 @@ class Docker:
         """Raises UserError when no daemon answers."""
         if self("info").returncode != 0:
             raise UserError("no Docker daemon answers (`docker info` fails); start Docker, or set DOCKER_HOST")
+
+    @staticmethod
+    def endpoint(url: str) -> str:
+        """A URL of a server on this machine, as a container reaches it."""
+        return f"http://{HOST}:{urlsplit(url).port}"
 
     def gateway(self) -> str:
         """The host's address as containers see it: the default bridge's gateway; loopback for Docker Desktop."""

@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from bucketlens.local.emulator import Emulator
 from bucketlens.local.sam.cases import Case
-from bucketlens.local.sam.docker import Docker
+from bucketlens.local.sam.docker import HOST, Docker
 from bucketlens.local.sam.process import attempt, run
 from bucketlens.local.sam.tool import SamTool
 from classifier.errors import UserError
 
 FUNCTION = "ClassifierFunction"
-_HOST = "host.docker.internal"
 _INVOKE_SECONDS = 300
 _SHOWN_LINES = 12
 
@@ -55,7 +53,7 @@ class SamInvoker:
             [
                 *(self.tool.command, "local", "invoke", FUNCTION, "--template", self.build / "template.yaml"),
                 *("--event", case.path, "--env-vars", self.variables),
-                *("--add-host", f"{_HOST}:host-gateway"),
+                *("--add-host", f"{HOST}:host-gateway"),
                 *self.options,
             ],
             env=self.docker.environment,
@@ -95,8 +93,7 @@ def build(tool: SamTool, root: Path, environment: Mapping[str, str]) -> Path:
 
 def write_variables(path: Path, settings: Mapping[str, str]) -> Path:
     """Write the `--env-vars` file: the local stack's settings, its endpoint as a container reaches it."""
-    port = urlsplit(settings["AWS_ENDPOINT_URL"]).port
-    variables = {**settings, "AWS_ENDPOINT_URL": f"http://{_HOST}:{port}"}
+    variables = {**settings, "AWS_ENDPOINT_URL": Docker.endpoint(settings["AWS_ENDPOINT_URL"])}
     path.write_text(json.dumps({FUNCTION: variables}, indent=2), encoding="utf-8")
     return path
 

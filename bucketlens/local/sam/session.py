@@ -1,4 +1,4 @@
-"""One run of sam-local: build, endpoints, fixtures, every event, verdict."""
+"""One run of sam-local or image-test: build, endpoints, fixtures, every event, verdict."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.table import Table
 from bucketlens.local.emulator import Emulator
 from bucketlens.local.files import CHECKOUT, TEMPLATE
 from bucketlens.local.sam.cases import Case, Oracle, photos_case, read_cases
+from bucketlens.local.sam.container import function_environment, running, serve_problems
 from bucketlens.local.sam.docker import Docker
 from bucketlens.local.sam.invoke import (
     FUNCTION,
@@ -60,13 +61,21 @@ class Options:
     log_folder: Path
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """The local stack with a published bundle, and what is to be run on it."""
+
+    stack: LocalStack
+    cases: list[Case]
+    records: Records
+
+
 def run_session(options: Options, console: Console) -> int:
-    """Run the events; return the number of problems found.
+    """Build with SAM and run the events; return the number of problems found.
 
     Raises:
         BucketlensError: it could not be tried at all.
     """
-    oracle = Oracle(options.bundle)
     tool = find_sam(CHECKOUT, os.environ)
     environment = sam_environment(os.environ, tool)
     with _timed("sam build", console):
@@ -74,21 +83,53 @@ def run_session(options: Options, console: Console) -> int:
     with contextlib.ExitStack() as ending:
         work = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="bucketlens-sam-")))
         docker = None if options.docker is False else _docker(environment, options, console)
-        host = docker.gateway() if docker else "127.0.0.1"
-        # No event source: the only invocations are ours.
-        stack = ending.enter_context(LocalStack(TEMPLATE, host=host, port=0, event_source=False))
-        check_sample_variables(_VARIABLES, stack.settings)
-        settings = Settings.from_environment(stack.settings)
-        records = _publish(stack, settings, options.bundle, console)
-        cases = read_cases(options.events or _sample_events(), options.images, oracle)
-        if options.photos is not None:
-            cases.append(photos_case(options.photos, settings.model_uri.bucket, work, oracle))
+        stage = _set_up(ending, work, docker, options, console)
         if docker is not None:
-            variables = write_variables(work / "env.json", stack.settings)
+            variables = write_variables(work / "env.json", stage.stack.settings)
             invoker: Invoker = SamInvoker(tool, package, variables, docker, options.invoke_options)
         else:
-            invoker = EmulatorInvoker(ending.enter_context(_emulator(package, stack, options.log_folder)))
-        return _judge(cases, invoker, records, console)
+            invoker = EmulatorInvoker(ending.enter_context(_emulator(package, stage.stack, options.log_folder)))
+        return _judge(stage.cases, invoker, stage.records, console)
+
+
+def run_image_session(options: Options, image: str, console: Console) -> int:
+    """Run the events in a container, then the HTTP API in another; return the number of problems found.
+
+    Raises:
+        BucketlensError: it could not be tried at all.
+    """
+    docker = Docker(dict(os.environ))
+    docker.require()
+    with contextlib.ExitStack() as ending:
+        work = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="bucketlens-image-")))
+        stage = _set_up(ending, work, docker, options, console)
+        function = stage.stack.deployment.function
+        environment = function_environment(stage.stack.settings, function.timeout_seconds, function.memory_mb)
+        with running(docker, image, environment=environment) as container:
+            count = _judge(stage.cases, container, stage.records, console)
+            problems = container.health_problems()
+        problems += serve_problems(docker, image, options.bundle, stage.cases, stage.records)
+    for problem in problems:
+        console.print(problem, style="red", markup=False, highlight=False)
+    if not problems:
+        console.print("serve: the same results over HTTP, without AWS and not as root", style="green")
+    return count + len(problems)
+
+
+def _set_up(
+    ending: contextlib.ExitStack, work: Path, docker: Docker | None, options: Options, console: Console
+) -> _Stage:
+    oracle = Oracle(options.bundle)
+    # No event source: the only invocations are ours.
+    host = docker.gateway() if docker else "127.0.0.1"
+    stack = ending.enter_context(LocalStack(TEMPLATE, host=host, port=0, event_source=False))
+    check_sample_variables(_VARIABLES, stack.settings)
+    settings = Settings.from_environment(stack.settings)
+    records = _publish(stack, settings, options.bundle, console)
+    cases = read_cases(options.events or _sample_events(), options.images, oracle)
+    if options.photos is not None:
+        cases.append(photos_case(options.photos, settings.model_uri.bucket, work, oracle))
+    return _Stage(stack, cases, records)
 
 
 def _docker(environment: dict[str, str], options: Options, console: Console) -> Docker | None:

@@ -81,6 +81,11 @@ def problems_of(case: Case, answer: Any, records: Records) -> list[str]:
         failed = {entry.get("itemIdentifier") for entry in answer.get("batchItemFailures", [{}])}
         if failed != set(case.batch.unreadable):
             problems.append(f"batchItemFailures names {sorted(map(str, failed))}, not {sorted(case.batch.unreadable)}")
+    elif case.batch.source is Source.S3_BATCH:
+        codes = [result.get("resultCode") for result in answer.get("results", [])]
+        right = ["Succeeded" if expected.confidences is not None else "PermanentFailure" for expected in case.expected]
+        if codes != right:
+            problems.append(f"results are {codes}, not {right}")
     for expected in case.expected:
         problems += [f"{expected.key}: {problem}" for problem in _image_problems(expected, records)]
     return problems

@@ -116,10 +116,28 @@ def test_model_locations(text: str, bucket: str, prefix: str, version: str | Non
     assert uri.key(VERSION, "model.tflite") == f"{prefix}{VERSION}/model.tflite"
 
 
-@pytest.mark.parametrize("text", ["", "models/", "http://a/b", "s3://", "s3:///models/", "s3://A_B/models/"])
-def test_other_locations_are_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "prefix", "version"),
+    [
+        ("file:///models/", "models/", None),
+        ("file:///a b/models", "a b/models/", None),
+        (f"file:///models/{VERSION}/", "models/", VERSION),
+    ],
+)
+def test_a_folder_is_a_location_where_it_may_be(text: str, prefix: str, version: str | None) -> None:
+    uri = ModelUri.parse(text, folders=True)
+    assert uri == ModelUri("", prefix, version)
+    assert ModelUri.parse(str(uri), folders=True) == uri
     with pytest.raises(ConfigError, match="not a model location"):
         ModelUri.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "models/", "file://models/", "http://a/b", "s3://", "s3:///models/", "s3://A_B/models/"]
+)
+def test_other_locations_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="not a model location"):
+        ModelUri.parse(text, folders=True)
 
 
 @given(

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifier.batch_operations import task_results
 from classifier.errors import UserError
 from classifier.events import ImageRef, Message, Skip, Source, comparable, parse
+from classifier.processor import Outcome, OutcomeStatus
 
 KEYS = st.text(min_size=1, max_size=40).filter(lambda text: not text.endswith("/") and text.isprintable())
 HEX = st.text("0123456789ABCDEF", min_size=1, max_size=20)
@@ -50,6 +52,14 @@ def eventbridge_event(key: str, **changes: Any) -> dict[str, Any]:
     return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail, **changes}
 
 
+def batch_operations_event(*tasks: Any, schema: str = "2.0") -> dict[str, Any]:
+    return {"invocationSchemaVersion": schema, "invocationId": "i", "job": {"id": "j"}, "tasks": list(tasks)}
+
+
+def task(key: str, **changes: Any) -> dict[str, Any]:
+    return {"taskId": f"task {key}", "s3Key": quote_plus(key), "s3VersionId": None, "s3Bucket": "photos", **changes}
+
+
 @given(key=KEYS)
 def test_a_key_survives_every_way_it_can_come(key: str) -> None:
     key = f"in/{key}"
@@ -61,6 +71,11 @@ def test_a_key_survives_every_way_it_can_come(key: str) -> None:
         (eventbridge_event(key), Source.EVENTBRIDGE),
         (sqs_event(eventbridge_event(key)), Source.SQS),
         ({"bucket": "photos", "key": key}, Source.DIRECT),
+        (batch_operations_event(task(key)), Source.S3_BATCH),
+        (
+            batch_operations_event(task(key, s3Bucket=None, s3BucketArn="arn:aws:s3:::photos"), schema="1.0"),
+            Source.S3_BATCH,
+        ),
     ]
     for event, source in shapes:
         batch = parse(event, "in/")
@@ -102,7 +117,47 @@ def test_events_that_are_not_for_us_are_skipped_and_counted(event: dict[str, Any
         assert batch.unreadable == {}
 
 
-@pytest.mark.parametrize("event", [None, [], "text", {}, {"key": "x"}, {"bucket": "", "key": "a"}, {"Records": [{}]}])
+TASK = st.fixed_dictionaries(
+    {"taskId": st.text(max_size=5)},
+    optional={
+        "s3Key": KEYS.map(lambda key: quote_plus(f"in/{key}"))
+        | KEYS
+        | st.sampled_from(["", "%ff", "in/%ff", "in/a/"])
+        | st.none(),
+        "s3Bucket": st.sampled_from(["photos", "a/b", ""]) | st.none() | st.integers(),
+        "s3BucketArn": st.sampled_from(
+            ["arn:aws:s3:::photos", "arn:aws:s3:eu-west-1:123456789012:accesspoint/x", "", ":"]
+        ),
+        "s3VersionId": st.none() | st.text(max_size=3) | st.integers(),
+    },
+)
+
+
+@given(tasks=st.lists(TASK, max_size=5, unique_by=lambda task: task["taskId"]))
+def test_every_task_of_batch_operations_is_one_thing_and_has_one_result(tasks: list[dict[str, Any]]) -> None:
+    event = batch_operations_event(*tasks, schema="1.0")
+    batch = parse(event, "in/")
+    images = {image.task_id: image for image in batch.images}
+    skipped = {task_id for task_id, skip in batch.tasks.items() if skip is not None}
+    ids = [task["taskId"] for task in tasks]
+    assert list(batch.tasks) == ids
+    assert sorted([*images, *skipped, *batch.unreadable]) == sorted(ids)  # type: ignore[type-var]
+    outcomes = [Outcome(image, OutcomeStatus.DEFERRED) for image in batch.images]
+    answer = task_results(event, batch, outcomes)
+    assert [result["taskId"] for result in answer["results"]] == ids
+    for result in answer["results"]:
+        code = "TemporaryFailure" if result["taskId"] in images else "Succeeded"
+        assert result["resultCode"] == ("PermanentFailure" if result["taskId"] in batch.unreadable else code)
+    json.dumps(answer).encode()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *(None, [], "text", {}, {"key": "x"}, {"bucket": "", "key": "a"}, {"Records": [{}]}),
+        *(batch_operations_event("x"), batch_operations_event({"s3Key": "in/a", "s3Bucket": "photos"})),
+    ],
+)
 def test_an_event_of_no_known_shape_is_refused_with_one_line(event: Any) -> None:
     with pytest.raises(UserError) as raised:
         parse(event, "in/")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from flatbuffers import Builder  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from model_build.conversion.convert import Conversion, convert
 from model_build.conversion.quantization import QUANTIZATIONS
 from model_build.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, Split, scan
 from model_build.files import json_bytes
+from model_build.tflite.inspecting import schema
 from model_build.training.config import TrainingConfig
 from model_build.training.run import SPLIT_NAME, Run, RunRecord
 from tests.support.bundles import LABELS, model_bytes
@@ -24,6 +27,15 @@ SIDE = 32
 
 def fixture() -> bytes:
     return model_bytes("float32_logits")
+
+
+def rewritten(content: bytes, change: Callable[[Any], None]) -> bytes:
+    """A model after ``change`` of its schema object, ``ModelT``."""
+    model = schema().ModelT.InitFromPackedBuf(content)
+    change(model)
+    builder = Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 class ReadyFormats:

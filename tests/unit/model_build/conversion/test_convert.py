@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ai_edge_litert import schema_py_generated as schema
-from flatbuffers import Builder  # type: ignore[import-untyped]
 
 from classifier.errors import UserError
 from model_build.conversion.convert import Conversion
@@ -16,7 +15,7 @@ from model_build.conversion.quantization import QUANTIZATIONS, ConversionFailed
 from model_build.tflite.labels_metadata import read_labels
 from model_build.training.run import CONVERSION_NAME, SPLIT_NAME, Run
 from tests.support.bundles import LABELS, model_bytes
-from tests.unit.model_build.ready_runs import colour_photos, converted, ready_run
+from tests.unit.model_build.ready_runs import colour_photos, converted, ready_run, rewritten
 
 pytestmark = pytest.mark.slow
 
@@ -32,12 +31,12 @@ def refused() -> bytes:
 
 def too_new() -> bytes:
     """A model with an operation of a version that no interpreter has, as tflite-runtime sees FULLY_CONNECTED 12."""
-    model = schema.ModelT.InitFromPackedBuf(model_bytes("float32_logits"))
-    for code in model.operatorCodes:
-        code.version = 99
-    builder = Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+
+    def newer(model: Any) -> None:
+        for code in model.operatorCodes:
+            code.version = 99
+
+    return rewritten(model_bytes("float32_logits"), newer)
 
 
 def test_a_format_that_cannot_be_had_or_run_loses_with_its_reason(run: Run) -> None:
