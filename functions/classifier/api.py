@@ -22,7 +22,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from classifier import seed
 from classifier.admission import Context, Deadline
 from classifier.aws import s3_client
-from classifier.classification import Classifier, classify, facts_of
+from classifier.classification import Classifier, classify_image
 from classifier.errors import BucketlensError, InputForbidden, TransientError
 from classifier.events import ImageRef
 from classifier.http_input import (
@@ -34,7 +34,7 @@ from classifier.http_input import (
     parse_body,
     parse_top,
 )
-from classifier.images import ImageReader
+from classifier.images import Fetched, ImageReader
 from classifier.live_model import LiveModel, load_model
 from classifier.records import ImageFacts
 from classifier.settings import ApiSettings
@@ -158,13 +158,15 @@ class Api:
         top_k = parse_top(event.query_string_parameters.get("top"), self._settings.top_k)
         body = decode_base64(event.body or "") if event.is_base64_encoded else (event.body or "").encode()
         source = parse_body(event.headers.get("content-type", ""), body)
-        facts, fetch = self._source(source, deadline)
-        result = classify(
-            facts,
+        settings = self._settings
+        image, fetch = self._source(source, deadline)
+        result = classify_image(
+            image,
             fetch,
             self._model(),
-            self._settings,
+            limits=settings.limits,
             top_k=top_k,
+            review_threshold=settings.review_threshold,
             time_left=deadline.time_left,
             clock=self._clock,
             request_id=context.aws_request_id,
@@ -174,19 +176,18 @@ class Api:
         logger.info("image classified", source=type(source).__name__, label=result.top[0].label)
         return _json(result.to_document())
 
-    def _source(
-        self, source: ImageSource, deadline: Deadline
-    ) -> tuple[ImageFacts, Callable[[], tuple[ImageFacts, bytes]]]:
+    def _source(self, source: ImageSource, deadline: Deadline) -> tuple[ImageFacts, Callable[[], Fetched]]:
         """What is known of the image beforehand, and how to get it."""
         if isinstance(source, S3Object):
-            image = self._image(source)
-            return facts_of(image), lambda: self._fetch(image, deadline)
+            image, most = self._image(source), self._settings.limits.max_bytes
+            known = ImageFacts(bucket=image.bucket, key=image.key)
+            return known, lambda: self._images.fetch(image, most, time_left=deadline.time_left)
         if isinstance(source, Upload):
-            return ImageFacts(), lambda: _uploaded(source.data)
+            return ImageFacts(), lambda: _received(source.data)
         fetch_url = self._fetch_url
         if fetch_url is None:
             raise InputForbidden("this API fetches no URLs (AllowUrlFetch); send the image itself")
-        return ImageFacts(), lambda: _uploaded(fetch_url(source.url, deadline.time_left()))
+        return ImageFacts(), lambda: _received(fetch_url(source.url, deadline.time_left()))
 
     def _image(self, source: S3Object) -> ImageRef:
         settings = self._settings
@@ -194,10 +195,6 @@ class Api:
             allowed = f"s3://{settings.input_bucket}/{settings.input_prefix}" if settings.input_bucket else "no bucket"
             raise InputForbidden(f"s3://{source.bucket}/{source.key} may not be read; this API reads {allowed}")
         return ImageRef(source.bucket, source.key)
-
-    def _fetch(self, image: ImageRef, deadline: Deadline) -> tuple[ImageFacts, bytes]:
-        fetched = self._images.fetch(image, self._settings.limits.max_bytes, time_left=deadline.time_left)
-        return facts_of(image, fetched), fetched.data
 
     def _model_facts(self) -> Response[str]:
         manifest = self._model().manifest
@@ -228,8 +225,8 @@ class Api:
         return _problem("input.invalid", what, HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": allowed})
 
 
-def _uploaded(data: bytes) -> tuple[ImageFacts, bytes]:
-    return ImageFacts(size_bytes=len(data)), data
+def _received(data: bytes) -> Fetched:
+    return Fetched(data, len(data), etag="", version_id=None)
 
 
 def _failure(error: Exception) -> Response[str]:
