@@ -75,6 +75,8 @@ def demo(
     if loop and (given or data or keep):
         raise UserError("LOOP shows the loop on the digits: give no DATA, MODEL or KEEP with it")
     check_inputs(*(Path(value) for value in (data, model, labels, images) if value))
+    if data and not any(child.is_dir() for child in Path(data).iterdir()):
+        raise UserError(f"{data} has no class folders; put the photos of each class into a folder named after it")
     shutil.rmtree(WORKSPACE, ignore_errors=True)
     if loop:
         from bucketlens.demo_loop import show_loop
@@ -112,7 +114,7 @@ def check_inputs(*paths: Path) -> None:
     """
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path} does not exist; nothing was changed")
+            raise UserError(f"{path} does not exist; the last demo is left as it is")
         if path.resolve().is_relative_to(WORKSPACE.resolve()):
             raise UserError(f"{path} lies in {WORKSPACE}, which the demo makes anew: copy it elsewhere first")
 
