@@ -32,6 +32,7 @@ RUN = (
     "README.md",
     "docs/one-machine.md",
     "docs/results.md",
+    "docs/review.md",
     "docs/operate.md",
     "docs/runbook.md",
     "docs/your-model.md",
@@ -42,13 +43,14 @@ NOT_RUN = {
     ("docs/one-machine.md", "network"): 1,
     ("docs/one-machine.md", "docker"): 1,
     ("docs/operate.md", "example"): 2,
+    ("docs/review.md", "example"): 3,
     ("docs/tuning.md", "network"): 1,
     ("docs/tuning.md", "aws"): 1,
     ("docs/your-model.md", "example"): 1,
     ("docs/your-photos.md", "network"): 1,
 }
 ELSEWHERE = {"python", "bash"}
-DATA = {"json", "mermaid", "toml"}
+DATA = {"json", "mermaid", "sql", "toml"}
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 _GENERATED = "docs/commands.md"
 _UNTIL_CTRL_C = "until Ctrl-C"
