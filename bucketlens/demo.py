@@ -5,6 +5,7 @@ Every step is shown as the command that does the same.
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import threading
@@ -12,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -30,10 +31,14 @@ from bucketlens.results import Item, Query, find
 from classifier.bundle import REPORT_NAME
 from classifier.errors import UserError
 
+if TYPE_CHECKING:
+    from model_build.bundles.publish import Publication
+
 WORKSPACE = Path(".bucketlens") / "demo"
 _PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 0.2
 _SHOWN = 8
+_SAMPLES = 3
 _REASON = "a demonstration"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -69,6 +74,9 @@ def demo(
         raise UserError("DATA trains a model and MODEL brings one: give one of them")
     if loop and (given or data or keep):
         raise UserError("LOOP shows the loop on the digits: give no DATA, MODEL or KEEP with it")
+    check_inputs(*(Path(value) for value in (data, model, labels, images) if value))
+    if data and not any(child.is_dir() for child in Path(data).iterdir()):
+        raise UserError(f"{data} has no class folders; put the photos of each class into a folder named after it")
     shutil.rmtree(WORKSPACE, ignore_errors=True)
     if loop:
         from bucketlens.demo_loop import show_loop
@@ -77,15 +85,18 @@ def demo(
         return
     bundle = WORKSPACE / "bundle"
     drops = _imported(Path(model), Path(labels), Path(images), bundle) if given else _trained(data, bundle)
+    samples = write_samples(drops, WORKSPACE / "photos")
     with LocalStack(TEMPLATE, port=DEFAULT_PORT if keep else 0) as stack:
-        publish(stack, bundle)
+        passed = publish(stack, bundle).verdict.passed
         started = time.monotonic()
         drop(stack, drops)
         wait(stack, len(drops))
         seconds = time.monotonic() - started
         items = list(find(stack.aws.dynamodb, stack.table, Query()))
         _tell(items, drops, stack, seconds)
-        _go_on(bundle, drops, items, stack, keep)
+        console.print(
+            "\n".join(["", *_go_on(bundle, samples, items, stack, passed, keep)]), markup=False, soft_wrap=True
+        )
         if keep:
             _stay(stack)
 
@@ -93,6 +104,36 @@ def demo(
 def main() -> None:
     """The module's entry point."""
     run_to_exit(app)
+
+
+def check_inputs(*paths: Path) -> None:
+    """Refuse what the demo would only find out about after it has deleted the last one.
+
+    Raises:
+        UserError: a path does not exist, or lies in the demo's own folder.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} does not exist; the last demo is left as it is")
+        if path.resolve().is_relative_to(WORKSPACE.resolve()):
+            raise UserError(f"{path} lies in {WORKSPACE}, which the demo makes anew: copy it elsewhere first")
+
+
+def write_samples(drops: list[Drop], folder: Path) -> list[Drop]:
+    """Copy a few photos, of as many labels, to try the application with; and half of one, which is no image any more.
+
+    Returns:
+        The whole ones.
+    """
+    samples = list({drop.label or drop.path: drop for drop in reversed(drops)}.values())[: -_SAMPLES - 1 : -1]
+    for drop in samples:
+        copy = folder / drop.key
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(drop.path, copy)
+    first = samples[0].path
+    content = first.read_bytes()
+    (folder / f"cut{first.suffix}").write_bytes(content[: len(content) // 2])
+    return samples
 
 
 def _trained(data: str, bundle: Path) -> list[Drop]:
@@ -133,12 +174,8 @@ def _imported(model: Path, labels: Path, images: Path, bundle: Path) -> list[Dro
     return [Drop(path, path.relative_to(images).as_posix(), None) for path in paths]
 
 
-def publish(stack: LocalStack, bundle: Path, *, promote: bool = True) -> str:
-    """Publish, past the gate if need be: the demo goes the whole way, and its report says what the model is worth.
-
-    Returns:
-        The version.
-    """
+def publish(stack: LocalStack, bundle: Path, *, promote: bool = True) -> Publication:
+    """Publish, past the gate if need be: the demo goes the whole way, and its report says what the model is worth."""
     uri = stack.deployment.outputs["ModelUri"]
     step("model", "publish", bundle, "--to", uri, *([] if promote else ["--no-promote"]), "--force", _REASON)
     with display.Screen(display.messages()).running() as screen:
@@ -146,7 +183,7 @@ def publish(stack: LocalStack, bundle: Path, *, promote: bool = True) -> str:
     tell_lines(display.gate_lines(done.verdict))
     if not done.verdict.passed:
         console.print(f"published by force: {_REASON}", markup=False)
-    return done.version
+    return done
 
 
 def drop(stack: LocalStack, drops: list[Drop]) -> None:
@@ -211,30 +248,33 @@ def _tell(items: list[Item], drops: list[Drop], stack: LocalStack, seconds: floa
         )
 
 
-def _go_on(bundle: Path, drops: list[Drop], items: list[Item], stack: LocalStack, keep: bool) -> None:
-    label = next((item["label"] for item in items if "label" in item), "LABEL")
-    first = drops[0].path.absolute()
-    if first.is_relative_to(Path.cwd()):
-        first = first.relative_to(Path.cwd())
-    uri = stack.deployment.outputs["ModelUri"]
-    console.print(
-        "\n".join(
-            [
-                "",
-                f"Read {bundle / REPORT_NAME} in a browser, and go on",
-                *([] if keep else ["in one terminal:", "  .venv/bin/bucketlens local up"]),
-                "in another:",
-                '  eval "$(.venv/bin/bucketlens local env)"',
-                *([] if keep else [f"  .venv/bin/bucketlens model publish {bundle} --to {uri}"]),
-                f"  .venv/bin/aws s3 cp {shlex.quote(str(first))} {stack.deployment.outputs['InputUri']}",
-                f"  .venv/bin/bucketlens results find --label {shlex.quote(label)} --min-confidence 0.9",
-                "on AWS:",
-                "  sam build && sam deploy --guided",
-            ]
-        ),
-        markup=False,
-        soft_wrap=True,
-    )
+def _go_on(
+    bundle: Path, samples: list[Drop], items: list[Item], stack: LocalStack, passed: bool, keep: bool
+) -> list[str]:
+    """What to do next; the commands fit the results that the samples have got."""
+    prefix = f"s3://{stack.bucket}/{stack.settings['INPUT_PREFIX']}"
+    dropped = {prefix + sample.key for sample in samples}
+    force = "" if passed else f" --force {shlex.quote(_REASON)}"
+    return [
+        f"Read {bundle / REPORT_NAME} in a browser, and go on",
+        *([] if keep else ["in one terminal:", "  .venv/bin/bucketlens local up"]),
+        "in another:",
+        '  eval "$(.venv/bin/bucketlens local env)"',
+        *([] if keep else [f"  .venv/bin/bucketlens model publish {bundle}{force}"]),
+        f"  .venv/bin/aws s3 cp {WORKSPACE / 'photos'} {stack.deployment.outputs['InputUri']} --recursive",
+        "  .venv/bin/bucketlens results find --wait all",
+        f"  .venv/bin/bucketlens results find {query_for([item for item in items if item['image_uri'] in dropped])}",
+        "on AWS:",
+        "  sam build && sam deploy --guided",
+    ]
+
+
+def query_for(items: list[Item]) -> str:
+    """Options of `results find` that the surest of these results matches; the rejected ones if there is no other."""
+    sure = max((item for item in items if "label" in item), key=lambda item: item["confidence"], default=None)
+    if sure is None:
+        return "--rejected"
+    return f"--label {shlex.quote(sure['label'])} --min-confidence {math.floor(10 * sure['confidence']) / 10:.1f}"
 
 
 def _stay(stack: LocalStack) -> None:

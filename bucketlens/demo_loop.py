@@ -41,7 +41,7 @@ def show_loop() -> None:
         _correct(stack, drops)
         _merge(stack, half)
         build(half, WORKSPACE / "corrected-run", after, _NAME)
-        version = publish(stack, after, promote=False)
+        version = publish(stack, after, promote=False).version
         _compare(stack, before, after, held_out, version)
     typer.echo(f"the loop took {time.monotonic() - started:.0f} s")
 

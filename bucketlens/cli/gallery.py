@@ -78,8 +78,8 @@ def _serve(application: Gallery, port: int) -> None:
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     with serve(application, port) as server:
-        console.print(f"gallery  http://127.0.0.1:{server.server_port}/\nCtrl-C stops it.")
         try:
+            console.print(f"gallery  http://127.0.0.1:{server.server_port}/\nCtrl-C stops it.")
             server.serve_forever()
         except KeyboardInterrupt:
             console.print("stopped")

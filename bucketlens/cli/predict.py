@@ -95,7 +95,8 @@ def predict(
                 items = list(map(_item, results()))
         if output is PredictionFormat.TABLE:
             print_table(iter(items), most=None)
-    console.print(f"{len(names)} images: {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}")
+    images = "1 image" if len(names) == 1 else f"{len(names)} images"
+    console.print(f"{images}: {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}")
     if counts["failed"]:
         raise typer.Exit(1)
 

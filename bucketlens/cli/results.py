@@ -135,8 +135,8 @@ def watch(
     def read(after: str | None) -> Iterator[results.Item]:
         return results.find(dynamodb, deployed.table, results.Query(prefix=below, after=after))
 
-    Console(stderr=True).print("waiting for results; Ctrl-C ends it", highlight=False)
     with suppress(KeyboardInterrupt):
+        Console(stderr=True).print("waiting for results; Ctrl-C ends it", highlight=False)
         for item in polling.new_results(read, interval=interval, timer=polling.Timer()):
             typer.echo(json_text(results.document(item)) if output is TableOrJson.JSON else _line(item))
 

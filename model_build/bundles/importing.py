@@ -102,7 +102,7 @@ def import_model(
     model = as_logits if kind is OutputChoice.LOGITS else as_softmax
     manifest = model.manifest
     companions = golden_files(model, [photo for photo, _ in photos])
-    companions[REPORT_NAME] = render_report(manifest, None).encode()
+    companions[REPORT_NAME] = render_report(manifest, golden=companions).encode()
     return write_bundle(out, manifest, content, companions)
 
 

@@ -13,11 +13,12 @@ from model_build.data.dataset import Photo
 UNSPLIT = "all"
 """The split of a photo in a data set without split folders."""
 # Counted up whenever decoding or hashing changes what it gives: older files are then forgotten.
-_VERSION = 1
+_VERSION = 2
 _PATIENCE_SECONDS = 10  # for another inspection that is writing
 _SCHEMA = """
 CREATE TABLE fact (path TEXT PRIMARY KEY, mtime_ns INTEGER, size INTEGER, code TEXT, message TEXT, sha256 TEXT,
-    format TEXT, mode TEXT, width INTEGER, height INTEGER, hash BLOB, signature BLOB) WITHOUT ROWID;
+    format TEXT, mode TEXT, width INTEGER, height INTEGER, hash BLOB, signature BLOB, brightness REAL,
+    sharpness REAL) WITHOUT ROWID;
 CREATE TABLE thumbnail (sha256 TEXT PRIMARY KEY, width INTEGER, height INTEGER, data BLOB) WITHOUT ROWID;
 """
 
@@ -32,6 +33,7 @@ class Measured:
         width, height: pixels as a viewer shows them, after EXIF orientation.
         hash: :func:`model_build.inspection.similarity.perceptual_hash`.
         signature: :func:`model_build.inspection.similarity.signature`.
+        brightness, sharpness: :mod:`model_build.inspection.photo_quality`.
     """
 
     sha256: str
@@ -41,6 +43,8 @@ class Measured:
     height: int
     hash: int
     signature: bytes
+    brightness: float
+    sharpness: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +144,9 @@ class FactsCache:
         prefix = f"{root.absolute()}/"
         # "0" is the character after "/": the range holds exactly the paths that begin with the prefix.
         rows = self._read("SELECT * FROM fact WHERE path >= ? AND path < ?", (prefix, f"{prefix[:-1]}0"))
-        for path, mtime_ns, size, code, message, sha256, format_name, mode, width, height, hashed, signature in rows:
+        for path, mtime_ns, size, code, message, sha256, format_name, mode, width, height, hashed, *rest in rows:
             found[Stamp(path, mtime_ns, size)] = (
-                Measured(sha256, format_name, mode, width, height, int.from_bytes(hashed, "big"), signature)
+                Measured(sha256, format_name, mode, width, height, int.from_bytes(hashed, "big"), *rest)
                 if code is None
                 else Refused(code, message)
             )
@@ -153,11 +157,11 @@ class FactsCache:
         for stamp, fact in known:
             start = (stamp.path, stamp.mtime_ns, stamp.size)
             if isinstance(fact, Refused):
-                rows.append((*start, fact.code, fact.message, *[None] * 7))
+                rows.append((*start, fact.code, fact.message, *[None] * 9))
             else:
                 kept = (fact.sha256, fact.format, fact.mode, fact.width, fact.height, fact.hash.to_bytes(8, "big"))
-                rows.append((*start, None, None, *kept, fact.signature))
-        self._write("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                rows.append((*start, None, None, *kept, fact.signature, fact.brightness, fact.sharpness))
+        self._write("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def forget(self, stamps: Iterable[Stamp]) -> None:
         """Drop what is known of files that are no longer there."""

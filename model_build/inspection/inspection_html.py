@@ -205,7 +205,9 @@ def copies_section(evidence: InspectionEvidence, sheets: Sheets) -> Iterator[str
     plain = [group for group in everything if not group.leaks and not group.conflicts]
     yield from _groups("Between splits", "A model must not be tested on photos it was trained on.", leaks, sheets)
     yield from _groups("Between classes", "The same picture under several labels.", conflicts, sheets)
-    yield from _groups("Within a class", "Harmless, but they add nothing.", plain, sheets)
+    yield from _groups(
+        "Within a class", "They add nothing new; the finding above says how much that matters here.", plain, sheets
+    )
     if found.blank:
         yield element("h3", f"Blank photos: {len(found.blank):,}")
         yield strip(found.blank[:MOST_PER_CLASS], sheets, named=True)

@@ -19,6 +19,7 @@ from classifier.imaging import decode, sniff
 from model_build.data.dataset import Photo, PhotoFolder
 from model_build.data.tensors import Progress
 from model_build.inspection.facts import FactsCache, Measured, PhotoFacts, Refused, Stamp, Thumbnail, UnreadableFile
+from model_build.inspection.photo_quality import brightness, sharpness
 from model_build.inspection.similarity import SIDE, perceptual_hash, signature
 from model_build.native import quiet_stderr
 
@@ -106,6 +107,8 @@ def measure(data: bytes) -> Measured | Refused:
         height=decoded.height,
         hash=perceptual_hash(decoded.tensor),
         signature=signature(decoded.tensor),
+        brightness=brightness(decoded.tensor),
+        sharpness=sharpness(decoded.tensor),
     )
 
 

@@ -1,12 +1,12 @@
-"""All rules: about classes and splits, about copies, about single files."""
+"""All rules: those about classes and splits and about copies, with those of :mod:`.file_rules`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
 
 from model_build.data.dataset import TEST, TRAIN, VALIDATION
+from model_build.inspection import file_rules
 from model_build.inspection.duplicates import Group
 from model_build.inspection.evidence import (
     FIX,
@@ -30,19 +30,7 @@ _SMALL_TEST = 200  # the 95 % interval of an accuracy of 0.85 is 10 points wide 
 _UNEVEN, _VERY_UNEVEN = 3.0, 10.0  # the second is the ClassImbalance rule's default in the SageMaker debugger
 _SHIFT = 0.1
 _LEAK_STOP_SHARE = 0.01  # a point of accuracy that is not there
-_TINY = 32
-_WIDE_SHARE = 0.1
 _ENOUGH_TO_JUDGE = 10
-_SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
-    "PNG": {".png"},
-    "GIF": {".gif"},
-    "BMP": {".bmp", ".dib"},
-    "WEBP": {".webp"},
-    "TIFF": {".tif", ".tiff"},
-    "AVIF": {".avif"},
-}
-_PICTURE_SUFFIXES = frozenset().union(*_SUFFIXES.values())
 
 
 def classes(evidence: InspectionEvidence) -> Iterator[Issue]:
@@ -225,65 +213,6 @@ def _by_kind(groups: Sequence[Group]) -> Iterator[tuple[str, str, list[Group]]]:
             yield kind, what, chosen
 
 
-def unreadable(evidence: InspectionEvidence) -> Iterator[Issue]:
-    broken = [one for one in evidence.unreadable if not _is_foreign(one.photo.name)]
-    foreign = [one for one in evidence.unreadable if _is_foreign(one.photo.name)]
-    if broken:
-        reasons = Counter(one.refused.code for one in broken).most_common()
-        yield Issue(
-            graded(len(broken), evidence.files),
-            "files.unreadable",
-            f"{counted('file', len(broken))} cannot be read ({', '.join(f'{n} {code}' for code, n in reasons)})",
-            "Training skips them; the function would reject them.",
-            "Replace them from the source, or delete them.",
-            tuple(one.photo.name for one in broken),
-        )
-    if foreign:
-        yield Issue(
-            NOTE,
-            "files.foreign",
-            f"{counted('file', len(foreign))} in the class folders do not have the name of an image",
-            "They are skipped.",
-            "Nothing, or move them elsewhere.",
-            tuple(one.photo.name for one in foreign),
-        )
-
-
-def blank(evidence: InspectionEvidence) -> Iterator[Issue]:
-    found = evidence.duplicates.blank
-    if found:
-        yield Issue(
-            graded(len(found), len(evidence.photos)),
-            "photos.blank",
-            f"{counted('photo', len(found))} {'is' if len(found) == 1 else 'are'} of a single colour",
-            "There is nothing to learn from them; often they are failed downloads or placeholders.",
-            "Look at them, then delete them.",
-            tuple(photo.name for photo in found),
-        )
-
-
-def shapes(evidence: InspectionEvidence) -> Iterator[Issue]:
-    summary, total = evidence.summary, len(evidence.photos)
-    if summary.wide / total > _WIDE_SHARE:
-        yield Issue(
-            NOTE,
-            "sizes.wide",
-            f"{summary.wide / total:.0%} of the photos have an aspect ratio over 2:1",
-            "Stretching to a square, the default, distorts them.",
-            "Train once with --resize pad as well, and compare the validation accuracy.",
-        )
-    tiny = [photo.name for photo in evidence.photos if min(photo.measured.width, photo.measured.height) < _TINY]
-    if tiny:
-        yield Issue(
-            graded(len(tiny), total) if len(tiny) < total else NOTE,
-            "sizes.tiny",
-            f"{counted('photo', len(tiny))} {have(len(tiny))} a side under {_TINY} pixels",
-            "Thumbnails and icons added by mistake show too little to learn from.",
-            "Replace them with the originals, unless photos in production are as small.",
-            tuple(tiny),
-        )
-
-
 def shortcuts(evidence: InspectionEvidence) -> Iterator[Issue]:
     """A file format that gives a class away (Geirhos et al., "Shortcut Learning in Deep Neural Networks", 2020)."""
     if len(evidence.summary.formats) < 2:
@@ -310,39 +239,19 @@ def shortcuts(evidence: InspectionEvidence) -> Iterator[Issue]:
                 )
 
 
-def suffixes(evidence: InspectionEvidence) -> Iterator[Issue]:
-    wrong = [
-        photo.name
-        for photo in evidence.photos
-        if PurePosixPath(photo.name).suffix.lower() not in _SUFFIXES.get(photo.measured.format, set())
-    ]
-    if wrong:
-        yield Issue(
-            NOTE,
-            "files.suffix",
-            f"{counted('file', len(wrong))} {have(len(wrong))} an extension that does not match the content",
-            "Harmless here: training and the function go by the content. Other programs may fail on them.",
-            "Nothing, or rename them.",
-            tuple(wrong),
-        )
-
-
-def _is_foreign(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() not in _PICTURE_SUFFIXES
-
-
 RULES: tuple[Callable[[InspectionEvidence], Iterable[Issue]], ...] = (
     classes,
     leaks,
     conflicts,
-    unreadable,
-    blank,
+    file_rules.unreadable,
+    file_rules.blank,
+    file_rules.dark_and_blurred,
     duplicates,
     shortcuts,
     balance,
     splits,
-    shapes,
-    suffixes,
+    file_rules.shapes,
+    file_rules.suffixes,
 )
 
 

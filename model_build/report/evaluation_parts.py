@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
-from classifier.bundle import Manifest
+from classifier.bundle import GOLDEN_NAME, GoldenPhoto, GoldenSet, Manifest
 from classifier.errors import ImageRejected
 from classifier.imaging import ResizePolicy, decode
 from model_build.conversion.tournament import LEAST_AGREEMENT, MOST_MOVED, SAME_LATENCY
@@ -30,6 +30,7 @@ MISTAKES_STYLE = """
 """
 _SIDE = 144
 _QUALITY = 82
+_ANSWERS = 3
 
 
 @dataclass(frozen=True)
@@ -164,22 +165,52 @@ def _share(value: float | None) -> str:
 
 def mistake_pictures(mistakes: Sequence[Mistake], photos: Sequence[Photo]) -> Html:
     """The photos of ``mistakes`` with what they are and what the model said; ``photos`` are in the order of rows."""
-    return Html('<div class="mistakes">' + "".join(_figure(one, photos[one.row]) for one in mistakes) + "</div>")
+    return _grid(_figure(one, photos[one.row]) for one in mistakes)
+
+
+def golden_parts(manifest: Manifest, files: Mapping[str, bytes]) -> list[Html]:
+    """The golden photos among a bundle's files, each with the model's best labels; nothing where there are none."""
+    golden = GoldenSet.from_bytes(files[GOLDEN_NAME]).photos if GOLDEN_NAME in files else ()
+    if not golden:
+        return []
+    told = (
+        "What the model says of the photos that were given with it. Nobody has told it what they show: look whether it"
+        " is right. The function and publishing check that it gives these answers again."
+    )
+    pictures = _grid(_golden(one, manifest.labels, files[one.file]) for one in golden)
+    return [element("h2", "Golden photos"), element("p", told), pictures]
+
+
+def _grid(figures: Iterable[str]) -> Html:
+    return Html('<div class="mistakes">' + "".join(figures) + "</div>")
+
+
+def _golden(photo: GoldenPhoto, labels: Sequence[str], data: bytes) -> str:
+    best = sorted(zip(photo.probabilities, labels, strict=True), key=lambda one: -one[0])[:_ANSWERS]
+    answers = "<br>".join(f"{text(label)} {confidence:.0%}" for confidence, label in best)
+    return (
+        f"<figure>{_thumbnail(data, photo.file)}<figcaption>{answers}"
+        f'<br><span class="muted">{text(photo.file)}</span></figcaption></figure>'
+    )
 
 
 def _figure(mistake: Mistake, photo: Photo) -> str:
+    try:
+        thumbnail = _thumbnail(photo.path.read_bytes(), photo.name)
+    except OSError:  # it has gone since it was measured; its caption still tells of it
+        thumbnail = Html("")
     return (
-        f"<figure>{_thumbnail(photo)}<figcaption>said <strong>{text(mistake.predicted)}</strong>"
+        f"<figure>{thumbnail}<figcaption>said <strong>{text(mistake.predicted)}</strong>"
         f" {mistake.confidence:.0%}<br>is <strong>{text(mistake.truth)}</strong> {mistake.truth_confidence:.0%}"
         f'<br><span class="muted">{text(photo.name)}</span></figcaption></figure>'
     )
 
 
-def _thumbnail(photo: Photo) -> Html:
+def _thumbnail(data: bytes, name: str) -> Html:
     try:
-        image = decode(photo.path.read_bytes(), height=_SIDE, width=_SIDE, policy=ResizePolicy.PAD).tensor
-    except (OSError, ImageRejected):  # it has gone since it was measured; its caption still tells of it
+        image = decode(data, height=_SIDE, width=_SIDE, policy=ResizePolicy.PAD).tensor
+    except ImageRejected:  # it has changed since it was measured
         return Html("")
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "JPEG", quality=_QUALITY)
-    return picture(stream.getvalue(), "image/jpeg", photo.name, size=(_SIDE, _SIDE))
+    return picture(stream.getvalue(), "image/jpeg", name, size=(_SIDE, _SIDE))

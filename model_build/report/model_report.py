@@ -6,7 +6,7 @@ only the run knows (photos, curves, diagnostics) is added where there is a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from classifier.bundle import Manifest
@@ -14,7 +14,13 @@ from model_build.evaluation.gate import Check, Evidence, Verdict, by_recall
 from model_build.html import quality_charts
 from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles, verdict_box
 from model_build.metrics.answers import SplitMetrics
-from model_build.report.evaluation_parts import MISTAKES_STYLE, RunEvidence, evaluation_parts, tournament_parts
+from model_build.report.evaluation_parts import (
+    MISTAKES_STYLE,
+    RunEvidence,
+    evaluation_parts,
+    golden_parts,
+    tournament_parts,
+)
 from model_build.report.training_parts import data_parts, training_parts
 
 __all__ = ["RunEvidence", "render_report"]
@@ -37,12 +43,15 @@ _TITLES = {
 }
 
 
-def render_report(manifest: Manifest, evidence: RunEvidence | None = None) -> str:
+def render_report(
+    manifest: Manifest, evidence: RunEvidence | None = None, golden: Mapping[str, bytes] | None = None
+) -> str:
     """HTML of the page.
 
     Args:
         manifest: complete but for the files that are not the model.
         evidence: of the run it was made from; None for an imported model.
+        golden: the bundle's files, whose golden photos are shown with the model's answers.
     """
     measured = Evidence.of(manifest)
     verdict, test = measured.gate, measured.test
@@ -57,7 +66,7 @@ def render_report(manifest: Manifest, evidence: RunEvidence | None = None) -> st
     parts += [element("h2", "Model card"), _card(manifest, measured)]
     if evidence is not None:
         parts += [element("h2", "Evaluation"), *evaluation_parts(manifest, evidence)]
-    parts += tournament_parts(measured)
+    parts += [*golden_parts(manifest, golden or {}), *tournament_parts(measured)]
     if evidence is not None:
         parts += [*data_parts(evidence.run), *training_parts(evidence.run)]
     parts += [element("h2", "Technical facts"), facts(_model_facts(manifest)), *_details(manifest)]
@@ -136,8 +145,9 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
         ("What it does", f"Says which of {len(labels)} classes a photo shows: {shown}."),
         (
             "Intended for",
-            "Photos like those it was tested on, one subject each. It always answers with one of its classes, also for "
-            "a photo of something else; a low confidence is then the only sign.",
+            f"Photos like those it was {'tested on' if measured.test else 'made for'}, one subject each. It always"
+            " answers with one of its classes, also for a photo of something else; a low confidence is then the only"
+            " sign.",
         ),
         ("Not for", "Decisions about people, or any decision in which a wrong answer cannot be corrected afterwards."),
     ]

@@ -55,7 +55,7 @@ def section(findings: StudySummary, best_run: Path | None = None) -> list[Html]:
     best = findings.best
     if best is None:
         return [
-            verdict_box("stop", "There is no result: no trial has run to its end.", "Run the same command again."),
+            verdict_box("stop", "There is no result: no trial has completed.", "Run the same command again."),
             _trials(findings),
         ]
     parts = [
@@ -106,7 +106,10 @@ def section(findings: StudySummary, best_run: Path | None = None) -> list[Html]:
 def _verdict(findings: StudySummary, best: TrialRow, best_run: Path | None) -> Html:
     gain, reached = findings.gain, f"{best.accuracy or 0.0:.1%}"
     if gain is None:
-        kind, head = "note", f"Trial {best.number} is the best, with {reached}; no trial with the defaults has ended."
+        kind, head = (
+            "note",
+            f"Trial {best.number} is the best ({reached}); no trial with the defaults has completed.",
+        )
     elif gain < _WORTH:
         kind = "note"
         head = f"Keep the defaults: tuning has gained {100 * gain:.1f} points over them, which may be chance."

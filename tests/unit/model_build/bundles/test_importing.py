@@ -67,7 +67,13 @@ def test_every_kind_of_model_is_imported_as_it_is(variant: str, tmp_path: Path, 
     golden_set = GoldenSet.from_bytes((out / GOLDEN_NAME).read_bytes())
     assert [one.file for one in golden_set.photos] == ["golden/01.png", "golden/02.png", "golden/03.png"]
     assert any("notes.txt" in line for line in said)
-    assert "No accuracy is known" in (out / "report.html").read_text()
+    report = (out / "report.html").read_text()
+    assert "No accuracy is known" in report
+    assert "tested on" not in report
+    assert report.count('src="data:image/jpeg;base64,') == 3
+    for one in golden_set.photos:
+        best = max(range(len(manifest.labels)), key=lambda index: one.probabilities[index])
+        assert f"{manifest.labels[best]} {one.probabilities[best]:.0%}" in report
 
 
 def test_without_golden_photos_the_user_is_told(tmp_path: Path) -> None:
@@ -75,6 +81,7 @@ def test_without_golden_photos_the_user_is_told(tmp_path: Path) -> None:
     import_model(request_for("uint8_quantized", name="mine"), tmp_path / "bundle", say=said.append)
     assert any("--golden" in line for line in said)
     assert GoldenSet.from_bytes((tmp_path / "bundle" / GOLDEN_NAME).read_bytes()).photos == ()
+    assert "Golden photos" not in (tmp_path / "bundle" / "report.html").read_text()
 
 
 def wrong_labels(folder: Path, count: int) -> Path:

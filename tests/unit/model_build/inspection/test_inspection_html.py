@@ -170,3 +170,14 @@ def test_html_is_escaped_once() -> None:
     assert text(Html("<b>")) == "<b>"
     assert "<td>&lt;i&gt;</td>" in table(["<"], [["<i>"]])
     check(page("<title>", [table(["a", "b"], [["x", 1]])]))
+
+
+@pytest.mark.parametrize("copies", [1, 8])
+def test_copies_within_a_class_matter_as_much_as_the_finding_says(tmp_path: Path, copies: int) -> None:
+    files = scenes({"a": 60, "b": 60}) | {f"a/copy {number}.png": encoded(scene(0)) for number in range(copies)}
+    inspection = inspected(tmp_path, files)
+    (found,) = (finding for finding in inspection.findings if finding.code == "duplicates.exact")
+    assert found.severity == ("note" if copies == 1 else "fix")
+    document = rendered(inspection)
+    assert "Within a class" in document
+    assert "armless" not in document

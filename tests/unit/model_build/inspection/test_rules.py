@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageFilter
 
 from classifier.errors import UserError
 from model_build.inspection.evidence import IssueSeverity
@@ -152,3 +153,26 @@ def test_the_input_size_is_what_three_quarters_of_the_photos_fill(sides: list[in
     found = recommend_input_size(sides)
     assert found.pixels == pixels
     assert found.reason
+
+
+def detailed(seed: int) -> Image.Image:
+    """A bright scene with fine detail."""
+    rng = np.random.default_rng(seed)
+    fine = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).resize((160, 120))
+    return Image.blend(scene(seed), fine, 0.5)
+
+
+def test_dark_and_blurred_photos_are_told_apart(tmp_path: Path) -> None:
+    files: Files = {f"{'ab'[number % 2]}/{number}.png": detailed(number) for number in range(80)}
+    files["a/dark.png"] = ImageEnhance.Brightness(detailed(100)).enhance(0.2)
+    files["a/blurred.png"] = detailed(101).filter(ImageFilter.GaussianBlur(3))
+    files["a/pale.png"] = ImageEnhance.Contrast(detailed(102)).enhance(0.2)
+    files["a/blank.png"] = Image.new("RGB", (160, 120))
+    found = {finding.code: set(finding.files) for finding in inspected(tmp_path, files).findings}
+    assert found["photos.dark"] == {"a/dark.png"}
+    assert found["photos.blurred"] == {"a/blurred.png"}
+    assert found["photos.blank"] == {"a/blank.png"}
+
+
+def test_a_data_set_of_soft_photos_is_not_called_blurred(tmp_path: Path) -> None:
+    assert not {"photos.dark", "photos.blurred"} & codes(inspected(tmp_path, scenes({"a": 30, "b": 30}))).keys()

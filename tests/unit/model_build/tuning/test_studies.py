@@ -138,8 +138,8 @@ def trial(number: int, accuracy: float, *, defaults: bool = False) -> TrialRow:
             (trial(0, 0.85, defaults=True), trial(1, 0.853)),
             "Keep the defaults: tuning has gained 0.3 points over them, which may be chance.",
         ),
-        ((trial(1, 0.853),), "Trial 1 is the best, with 85.3%; no trial with the defaults has ended."),
-        ((), "There is no result: no trial has run to its end."),
+        ((trial(1, 0.853),), "Trial 1 is the best (85.3%); no trial with the defaults has completed."),
+        ((), "There is no result: no trial has completed."),
     ],
 )
 def test_the_page_begins_with_what_to_do(trials: tuple[TrialRow, ...], verdict: str) -> None:
