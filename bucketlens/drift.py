@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bucketlens.results import Item
+from bucketlens.stability import Shift, label_shift, shift
 from classifier.bundle import MANIFEST_NAME, Manifest, ModelUri
 from classifier.errors import BucketlensError, UserError
-from model_build.metrics.drift import CONFIDENCE_BINS, AnswerMix, Shift, confidence_bin, label_shift, shift
+from model_build.metrics.answers import CONFIDENCE_BINS, AnswerMix, confidence_bin
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -30,9 +30,8 @@ from model_build.data.dataset import TEST, VALIDATION, Photo
 from model_build.data.tensors import Progress, TensorSet
 from model_build.evaluation.gate import Check, Evidence, GateLimits, TestedThreshold, Verdict, own_checks
 from model_build.files import require_free, write_atomic
-from model_build.metrics.answers import Quality, judge
+from model_build.metrics.answers import AnswerMix, Quality, judge
 from model_build.metrics.calibration import scaled
-from model_build.metrics.drift import AnswerMix
 from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold
 from model_build.report.evaluation_parts import mistake_pictures
 from model_build.report.model_report import RunEvidence, render_report

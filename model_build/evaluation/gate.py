@@ -24,8 +24,7 @@ from classifier.bundle import Manifest
 from classifier.errors import ModelIntegrityError
 from model_build.conversion.convert import Converted
 from model_build.files import known_fields
-from model_build.metrics.answers import ClassMetrics, SplitMetrics
-from model_build.metrics.drift import AnswerMix
+from model_build.metrics.answers import AnswerMix, ClassMetrics, SplitMetrics
 from model_build.metrics.threshold import ReviewThreshold
 from model_build.tflite.running import Latency
 

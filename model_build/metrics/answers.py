@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from model_build.metrics.calibration import Calibration, calibration, scaled
 from model_build.metrics.scores import Scores, score
 
+CONFIDENCE_BINS = 10
+"""Of equal width over [0, 1], in :class:`AnswerMix`."""
 _TOP = (2, 3, 5)
 _MOST_MISTAKES = 24
 
@@ -138,3 +140,46 @@ def mistakes(
         )
         for row in order
     )
+
+
+@dataclass(frozen=True)
+class AnswerMix:
+    """How often each label was predicted, and how confidently.
+
+    Attributes:
+        labels: count by predicted label.
+        confidence: counts in ``CONFIDENCE_BINS`` bins of equal width over [0, 1].
+    """
+
+    labels: Mapping[str, int]
+    confidence: tuple[int, ...]
+
+    @property
+    def answers(self) -> int:
+        return sum(self.confidence)
+
+    @classmethod
+    def of(cls, answers: Iterable[tuple[str, float]]) -> Self:
+        """Count (label, confidence) pairs."""
+        labels: dict[str, int] = {}
+        bins = [0] * CONFIDENCE_BINS
+        for label, confidence in answers:
+            labels[label] = labels.get(label, 0) + 1
+            bins[confidence_bin(confidence)] += 1
+        return cls(labels, tuple(bins))
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for anything else than ``{"labels", "confidence"}``."""
+        bins = tuple(int(count) for count in document["confidence"])
+        if len(bins) != CONFIDENCE_BINS:
+            raise ValueError(f"{len(bins)} bins of confidence, not {CONFIDENCE_BINS}")
+        return cls({str(label): int(count) for label, count in document["labels"].items()}, bins)
+
+    def __add__(self, other: AnswerMix) -> AnswerMix:
+        labels = {one: self.labels.get(one, 0) + other.labels.get(one, 0) for one in (*self.labels, *other.labels)}
+        return AnswerMix(labels, tuple(map(sum, zip(self.confidence, other.confidence, strict=True))))
+
+
+def confidence_bin(confidence: float) -> int:
+    return min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)

@@ -12,7 +12,7 @@ import pytest
 
 from bucketlens.drift import Drift
 from classifier.errors import ModelIntegrityError
-from model_build.metrics.drift import AnswerMix
+from model_build.metrics.answers import AnswerMix
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.support.bundles import FIXTURES, bundle_files, publish
 from tests.template.checks.dashboard import NAMESPACE, plotted, widgets

@@ -12,7 +12,7 @@ import pytest
 
 from bucketlens.drift import Baseline, drift_note, tally
 from classifier.errors import UserError
-from model_build.metrics.drift import AnswerMix
+from model_build.metrics.answers import AnswerMix
 from tests.support.bundles import bundle_files
 from tests.support.clients import client_error
 from tests.support.gallery import item, rejected

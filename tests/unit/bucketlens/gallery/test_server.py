@@ -17,7 +17,7 @@ from bucketlens.drift import Tally
 from bucketlens.gallery.server import Gallery, serve
 from bucketlens.gallery.thumbnails import Thumbnails
 from classifier.errors import UserError
-from model_build.metrics.drift import AnswerMix
+from model_build.metrics.answers import AnswerMix
 from tests.conftest import BUCKET, Aws
 from tests.support.gallery import HOSTILE, item, many
 from tests.support.images import png

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_build.metrics.drift import CONFIDENCE_BINS, AnswerMix, label_shift, shift
+from bucketlens.stability import label_shift, shift
+from model_build.metrics.answers import CONFIDENCE_BINS, AnswerMix
 
 counts = st.lists(st.integers(0, 10_000), min_size=2, max_size=30).filter(any)
 

@@ -9,56 +9,13 @@ population stability index", Journal of Risk Model Validation, 2020). What stays
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
-CONFIDENCE_BINS = 10
+from model_build.metrics.answers import AnswerMix
+
 MODERATE, LARGE = 0.1, 0.25
 _Z_95 = 1.6448536269514722
-
-
-@dataclass(frozen=True)
-class AnswerMix:
-    """How often each label was predicted, and how confidently.
-
-    Attributes:
-        labels: count by predicted label.
-        confidence: counts in ``CONFIDENCE_BINS`` bins of equal width over [0, 1].
-    """
-
-    labels: Mapping[str, int]
-    confidence: tuple[int, ...]
-
-    @property
-    def answers(self) -> int:
-        return sum(self.confidence)
-
-    @classmethod
-    def of(cls, answers: Iterable[tuple[str, float]]) -> Self:
-        """Count (label, confidence) pairs."""
-        labels: dict[str, int] = {}
-        bins = [0] * CONFIDENCE_BINS
-        for label, confidence in answers:
-            labels[label] = labels.get(label, 0) + 1
-            bins[confidence_bin(confidence)] += 1
-        return cls(labels, tuple(bins))
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for anything else than ``{"labels", "confidence"}``."""
-        bins = tuple(int(count) for count in document["confidence"])
-        if len(bins) != CONFIDENCE_BINS:
-            raise ValueError(f"{len(bins)} bins of confidence, not {CONFIDENCE_BINS}")
-        return cls({str(label): int(count) for label, count in document["labels"].items()}, bins)
-
-    def __add__(self, other: AnswerMix) -> AnswerMix:
-        labels = {one: self.labels.get(one, 0) + other.labels.get(one, 0) for one in (*self.labels, *other.labels)}
-        return AnswerMix(labels, tuple(map(sum, zip(self.confidence, other.confidence, strict=True))))
-
-
-def confidence_bin(confidence: float) -> int:
-    return min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)
 
 
 @dataclass(frozen=True)
