@@ -21,21 +21,28 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages, and fails the test where one logs an error or asks another host."""
+    """Opens pages, and fails the test where one logs what is not ``expected``, opens a dialog or asks another host."""
     problems: list[str] = []
     contexts = []
 
-    def open_page(url: str, viewport: dict[str, int] = DESKTOP, **options: Any) -> Page:
+    def open_page(
+        url: str,
+        viewport: dict[str, int] = DESKTOP,
+        *,
+        ready: Callable[[Page], None] = wait_ready,
+        expected: str = "\0",
+        **options: Any,
+    ) -> Page:
         context = browser.new_context(viewport=viewport, **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text))
+        page.on("console", lambda message: problems.extend([] if expected in message.text else [message.text]))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("dialog", lambda dialog: problems.append(f"a dialog: {dialog.message}"))
-        allowed = ("file:", "data:", url.partition("#")[0])
+        allowed = ("file:", "data:", "blob:", url.partition("#")[0])
         page.on("request", lambda request: problems.extend([] if request.url.startswith(allowed) else [request.url]))
         page.goto(url)
-        wait_ready(page)
+        ready(page)
         return page
 
     yield open_page
