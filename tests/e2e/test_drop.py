@@ -106,7 +106,10 @@ def test_imported_imagenet_models_answer_as_published(
         models / "imagenet_labels.txt", "--golden", real_data / "photos", "--out", tmp_path / name,
     )  # fmt: skip
     # The stack is fresh: the imported model is live before the function has loaded the one it replaces.
-    application.run("bucketlens", "model", "publish", tmp_path / name, "--to", stack.deployment.outputs["ModelUri"])
+    application.run(
+        "bucketlens", "model", "publish", tmp_path / name, "--to", stack.deployment.outputs["ModelUri"],
+        "--force", "other classes",
+    )  # fmt: skip
     application.run("aws", "s3", "cp", real_data / "photos", stack.deployment.outputs["InputUri"], "--recursive")
     application.until(lambda: len(application.items()) == 5)
     items = application.items()
