@@ -185,7 +185,10 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
             yield Session(shell, demo)
         finally:
             stack.send_signal(signal.SIGINT)
-            stack.communicate(timeout=60)
+            try:
+                stack.communicate(timeout=60)
+            finally:
+                stack.kill()
 
 
 def test_every_block_says_what_it_is_and_those_not_run_are_known() -> None:
