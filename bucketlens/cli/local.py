@@ -87,7 +87,9 @@ def up(
         with console.status("starting"):
             stack.start()
         _show_stack(console, stack, mount_gallery(stack), LOG_FOLDER, retry_after)
-        stack.wait()
+        # A signal that comes just before a wait begins is heard when it ends.
+        while not stack.wait(timeout=1):
+            continue
     except KeyboardInterrupt:
         console.print("stopping")
     finally:
