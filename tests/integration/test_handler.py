@@ -201,7 +201,7 @@ def test_each_task_of_batch_operations_gets_the_code_that_is_its_own(aws: Aws, s
     }
     assert told["incoming/a.png"][1].startswith("red 0.9")
     # What does not fit before the deadline, and what meets no model, is asked for again.
-    late = handler(batch_operations(**{"incoming/a.png": BUCKET}), Context(remaining_ms=1))
+    late = handler(batch_operations(**{"incoming/a.png": BUCKET}), Context(remaining_ms=0))
     assert [result["resultCode"] for result in late["results"]] == ["TemporaryFailure"]
 
 
