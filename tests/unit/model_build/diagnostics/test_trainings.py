@@ -150,8 +150,8 @@ def test_two_classes_of_the_same_photos_are_confused() -> None:
     )
     finding = found(diagnosis, "confusion")
     assert finding.severity is Severity.WARNING
-    pairs = {what for what in finding.evidence if what.startswith("called")}
-    assert pairs and pairs <= {"called class 0, is class 1", "called class 1, is class 0"}
+    pairs = {what for what in finding.evidence if what.startswith("predicted")}
+    assert pairs and pairs <= {"predicted class 0, is class 1", "predicted class 1, is class 0"}
 
 
 def test_photos_decoded_for_every_step_make_it_input_bound() -> None:
