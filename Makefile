@@ -90,10 +90,12 @@ FUNCTION_TESTS := tests/unit/classifier tests/integration/test_store.py tests/in
 	tests/integration/test_handler.py
 
 check: lint
-	$(BIN)/pytest -q -m "not slow" -n auto --dist loadfile
+	$(BIN)/pytest -q -m "not slow" -n auto --dist worksteal
 
+# Units side by side; what starts endpoints, browsers and emulators one after the other.
 test: lint .venv-checkov/.ready .venv-sam/.ready .venv-tflite/.ready
-	$(BIN)/pytest
+	$(BIN)/pytest tests/unit tests/template -n auto --dist loadfile
+	$(BIN)/pytest --ignore=tests/unit --ignore=tests/template
 	echo "the function's tests again: Python 3.11 with tflite-runtime"
 	PYTHONPATH=functions .venv-tflite/bin/python -m pytest -p no:cacheprovider $(FUNCTION_TESTS)
 

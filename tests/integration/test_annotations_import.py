@@ -21,6 +21,8 @@ from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.support.images import png
 
+pytestmark = pytest.mark.slow
+
 ROOT = f"s3://{BUCKET}/incoming/"
 WHEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
 MODEL = ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64)

@@ -24,6 +24,8 @@ from tests.support.clients import Interposed, client_error
 from tests.support.http_api import Answer, Context, answered, in_process, request
 from tests.support.images import png
 
+pytestmark = pytest.mark.slow
+
 Ask = Callable[..., Answer]
 RED = FIXTURES / "images" / "red.png"
 UNDECIDED = {"image.rejected", "transient", "fatal"}

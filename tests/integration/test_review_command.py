@@ -22,6 +22,8 @@ from model_build.data.dataset import scan
 from tests.conftest import ROOT
 from tests.support.images import png
 
+pytestmark = pytest.mark.slow
+
 OLD = ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64)
 NEW = ModelIdentity("m", "20261121T101500Z-a1b2c3d4", "1" * 64)
 

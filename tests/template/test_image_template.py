@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from samtranslator.yaml_helper import yaml_parse
 
@@ -46,6 +47,7 @@ def test_everything_else_is_equal() -> None:
     assert image == ZIP
 
 
+@pytest.mark.slow
 def test_what_is_written_is_a_template_that_cloudformation_takes_as_it_is(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bucketlens.local.image_template"], cwd=ROOT, capture_output=True, text=True, check=True

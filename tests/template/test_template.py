@@ -60,6 +60,7 @@ def test_sam_validate(sam: Path, sam_environment: Mapping[str, str]) -> None:
     assert not re.search(r"^[WE]\d{4}", done.stdout, re.MULTILINE), done.stdout
 
 
+@pytest.mark.slow
 def test_checkov_finds_nothing_and_needs_every_suppression(checkov: Path, template: Template, tmp_path: Path) -> None:
     """Offline: what Checkov would ask of its maker's platform goes to a port where nobody listens."""
     # Checkov passes over resources whose condition does not hold by default.
