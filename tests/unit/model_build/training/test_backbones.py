@@ -40,7 +40,7 @@ def test_the_registry_has_what_is_promised() -> None:
     }
 
 
-@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=str)
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES.keys())
 def test_a_backbone_takes_plain_pixels_and_freezes_at_its_points(backbone: Backbone) -> None:
     _, keras = load_tensorflow()
     size = max(backbone.minimum_size, 32)
