@@ -86,8 +86,8 @@ lint: .venv/.ready
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 
-FUNCTION_TESTS := tests/unit/classifier tests/integration/test_store.py tests/integration/test_pipeline.py \
-	tests/integration/test_handler.py
+FUNCTION_TESTS := tests/unit/classifier $(addprefix tests/integration/test_,store.py store_errors.py claims.py \
+	pipeline.py handler.py served_model.py)
 
 check: lint
 	$(BIN)/pytest -q -m "not slow" -n auto --dist worksteal

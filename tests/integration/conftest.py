@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page
 
-from tests.support.gallery import chromium, wait_ready
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 DESKTOP = {"width": 1280, "height": 860}
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    # The function's tests also run where no browser's library is installed.
+    from tests.support.gallery import chromium
+
     with chromium() as running:
         yield running
 
@@ -22,6 +25,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens pages, and fails the test where one logs what is not ``expected``, opens a dialog or asks another host."""
+    from tests.support.gallery import wait_ready
+
     problems: list[str] = []
     contexts = []
 
