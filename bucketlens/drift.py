@@ -10,14 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bucketlens.results import Item
-from bucketlens.stability import Shift, label_shift, shift
+from bucketlens.stability import Baseline, Shift, label_shift, shift
 from classifier.bundle import MANIFEST_NAME, Manifest, ModelUri
 from classifier.errors import BucketlensError, UserError
 from model_build.metrics.answers import CONFIDENCE_BINS, AnswerMix, confidence_bin
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
 
 WEEK = 7
 NAMESPACE = "Bucketlens"
-
-
-class Baseline(StrEnum):
-    """What results are compared with."""
-
-    AUTO = "auto"
-    MODEL = "model"
-    FIRST_WEEK = "first-week"
 
 
 @dataclass(frozen=True)

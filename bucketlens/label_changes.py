@@ -6,27 +6,24 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bucketlens.concurrency import as_done
 from bucketlens.gallery.data import Picture
 from bucketlens.predict import workers_of
-from bucketlens.stack import clients
 from classifier.errors import ImageRejected, UserError
 from classifier.events import ImageRef
+from classifier.images import ImageReader
 from classifier.imaging import Limits, check_size
 from classifier.model import Prediction
 from classifier.pool import WorkerPool
-from classifier.store import Store
-from model_build.data.remote import DataUri
+from model_build.data.remote import DataUri, s3_client
 from model_build.data.tensors import Progress, Unreadable
 from model_build.evaluation.comparison import Change, Difference, in_order
 from model_build.evaluation.opening import open_model
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 _LIMITS = Limits()
@@ -78,7 +75,7 @@ def find_label_changes(
     limit: int | None = None,
     step: Callable[[str], None] = lambda _: None,
     progress: Progress = lambda *_: None,
-    connect: Callable[[], tuple[S3Client, DynamoDBClient]] = clients,
+    connect: Callable[[], S3Client] = s3_client,
 ) -> LabelChanges:
     """Classify the images below ``prefix`` with two models. Holds no more files in memory than are decoded at once.
 
@@ -95,7 +92,7 @@ def find_label_changes(
         StorageUnavailable, StorageThrottled, ClientError, BotoCoreError: S3 does not answer or refuses.
     """
     source = DataUri.parse(prefix)
-    s3, dynamodb = connect()
+    s3 = connect()
     first, second = (open_model(one, at=at, client=lambda: s3) for one in (a, b))
     step("listing images")
     listed = _listed(s3, source)
@@ -106,15 +103,17 @@ def find_label_changes(
     rejected: list[Unreadable] = []
     etags = {}
     at_once = os.cpu_count() or 1
-    with workers_of(first, at_once) as before, workers_of(second, at_once) as after, _threads(2 * at_once) as threads:
-        work = _Work(Store(s3, dynamodb, table=""), source.bucket, (before, after))
-        for done, (image, answer) in enumerate(zip(images, threads.map(work.classify, images), strict=True), start=1):
+    with workers_of(first, at_once) as before, workers_of(second, at_once) as after:
+        work = _Work(ImageReader(s3), source.bucket, (before, after))
+        # While some are decoded, others are fetched.
+        for done, (image, answer) in enumerate(as_done(work.classify, images, 2 * at_once), start=1):
             if isinstance(answer, Unreadable):
                 rejected.append(answer)
             elif answer[0].label != answer[1].label:
                 changes.append(_change(image.key, *answer))
                 etags[image.key] = image.etag
             progress(done, len(images))
+    rejected.sort(key=lambda one: one.name)
     if len(rejected) == len(images):
         why = f"the first is rejected: {rejected[0].code}: {rejected[0].reason}" if rejected else "there are none"
         raise UserError(f"no image below {source} can be classified; {why}")
@@ -130,7 +129,7 @@ def find_label_changes(
 
 @dataclass(frozen=True)
 class _Work:
-    store: Store
+    images: ImageReader
     bucket: str
     pools: tuple[WorkerPool, WorkerPool]
 
@@ -139,7 +138,7 @@ class _Work:
         try:
             check_size(image.size_bytes, _LIMITS)
             reference = ImageRef(self.bucket, image.key)
-            fetched = self.store.fetch(reference, _LIMITS.max_bytes, time_left=lambda: _IMAGE_SECONDS)
+            fetched = self.images.fetch(reference, _LIMITS.max_bytes, time_left=lambda: _IMAGE_SECONDS)
             check_size(fetched.size_bytes, _LIMITS)  # it may have been replaced since it was listed
             before, after = (pool.classify(fetched.data, 1, _IMAGE_SECONDS).top[0] for pool in self.pools)
         except ImageRejected as error:
@@ -157,13 +156,3 @@ def _listed(s3: S3Client, source: DataUri) -> Iterator[_Stored]:
         for found in page.get("Contents", []):
             if not found["Key"].endswith("/"):
                 yield _Stored(found["Key"], found["ETag"].strip('"'), found["Size"])
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """At an error or Ctrl-C no more images are begun."""
-    threads = ThreadPoolExecutor(count, thread_name_prefix="image")
-    try:
-        yield threads
-    finally:
-        threads.shutdown(cancel_futures=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bucketlens.concurrency import as_done
 from bucketlens.escaping import printable
 from bucketlens.gallery.thumbnails import Thumbnails, Unavailable
 from bucketlens.label_changes import LabelChanges
@@ -40,12 +40,11 @@ def write_page(out: Path, found: LabelChanges, thumbnails: Thumbnails, progress:
     """
     keys = [change.photo for change in found.difference.changes[:MOST_PICTURES]]
     made: dict[str, bytes] = {}
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        pictures = threads.map(thumbnails.get, (found.pictures[key] for key in keys))
-        for done, (key, picture) in enumerate(zip(keys, pictures, strict=True), start=1):
-            if not isinstance(picture, Unavailable):
-                made[key] = picture
-            progress(done, len(keys))
+    fetched = as_done(lambda key: thumbnails.get(found.pictures[key]), keys, _AT_ONCE)
+    for done, (key, picture) in enumerate(fetched, start=1):
+        if not isinstance(picture, Unavailable):
+            made[key] = picture
+        progress(done, len(keys))
     html = render(found, made, f"{datetime.now(UTC):%Y-%m-%d %H:%M UTC}")
     try:
         write_atomic(out.absolute(), html.encode())

@@ -11,11 +11,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from model_build.metrics.answers import AnswerMix
+if TYPE_CHECKING:
+    from model_build.metrics.answers import AnswerMix
 
 MODERATE, LARGE = 0.1, 0.25
 _Z_95 = 1.6448536269514722
+
+
+class Baseline(StrEnum):
+    """What results are compared with."""
+
+    AUTO = "auto"
+    MODEL = "model"
+    FIRST_WEEK = "first-week"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -71,29 +71,25 @@ def _of_lines(lines: Sequence[dict[str, Any]]) -> Iterator[Annotation]:
 
 
 def _of_decisions(lines: Sequence[dict[str, Any]]) -> Iterator[Annotation]:
-    for number, line in enumerate(lines, start=1):
-        # A label holds, whichever answer it was given for; "right" alone would speak of today's.
-        decision = Decision.CORRECTED if line.get("label") else Decision(line["decision"])
-        labels = (line["label"],) if line.get("label") else ()
-        yield Annotation(
-            f"line {number}", line["image_uri"], labels, line.get("etag"), decision, line.get("reviewer") or None
-        )
+    return (_decision(f"line {number}", line) for number, line in enumerate(lines, start=1))
 
 
 def _of_csv(text: str) -> Iterator[Annotation]:
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    for row in rows:
-        image = row.get("image") or row["image_uri"]
-        label = row.get("label")
-        decision = Decision.CORRECTED if label else Decision(row["decision"])
-        yield Annotation(
-            f"line {rows.line_num}",
-            image,
-            (label,) if label else (),
-            row.get("etag") or None,
-            decision,
-            row.get("reviewer") or None,
-        )
+    return (_decision(f"line {rows.line_num}", row) for row in rows)
+
+
+def _decision(where: str, fields: Mapping[str, Any]) -> Annotation:
+    label = fields.get("label")
+    return Annotation(
+        where,
+        fields.get("image") or fields["image_uri"],
+        (label,) if label else (),
+        fields.get("etag") or None,
+        # A label holds, whichever answer it was given for; "right" alone would speak of today's.
+        Decision.CORRECTED if label else Decision(fields["decision"]),
+        fields.get("reviewer") or None,
+    )
 
 
 def reviews(

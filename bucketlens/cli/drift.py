@@ -14,11 +14,10 @@ from bucketlens.cli import display
 from bucketlens.cli.display import TableOrJson
 from bucketlens.cli.results import StackOption
 from bucketlens.escaping import json_text, printable
+from bucketlens.stability import Baseline
 from bucketlens.stack import DEFAULT_STACK, Stack, clients, endpoint_url
-from classifier.errors import UserError
 
 _LABELS_SHOWN = 10
-_BASELINES = ("auto", "model", "first-week")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +28,8 @@ def register(app: typer.Typer) -> None:
 def drift(
     days: Annotated[int, typer.Option(min=1, help="Compare the results of this many days, today included.")] = 7,
     baseline: Annotated[
-        str, typer.Option(metavar="|".join(_BASELINES), help="Compare with what; auto: model, else first-week.")
-    ] = "auto",
+        Baseline, typer.Option(help="Compare with what; auto: model, else first-week.")
+    ] = Baseline.AUTO,
     model_version: Annotated[
         str | None, typer.Option(help="Results of this version (default: that of the newest result).")
     ] = None,
@@ -46,10 +45,8 @@ def drift(
 
     Example: bucketlens results drift --days 7
     """
-    from bucketlens.drift import Baseline, manifest_mix, tally
+    from bucketlens.drift import manifest_mix, tally
 
-    if baseline not in _BASELINES:
-        raise UserError(f"--baseline is {baseline!r}, not one of {', '.join(_BASELINES)}")
     deployed = Stack.find(stack)
     s3, dynamodb = clients()
     with display.progress_bar(display.messages()) as bar:
@@ -59,7 +56,7 @@ def drift(
         lambda version: manifest_mix(s3, deployed.model_uri, version),
         days=days,
         version=model_version,
-        baseline=Baseline(baseline),
+        baseline=baseline,
     )
     if put_metric:
         boto3.client("cloudwatch", endpoint_url=endpoint_url()).put_metric_data(**found.metrics(stack))

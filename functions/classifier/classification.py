@@ -74,7 +74,7 @@ def classify_image(
     threshold = manifest.review_threshold if review_threshold is None else review_threshold
     return Result(
         image=facts,
-        model=model_facts(manifest),
+        model=model_identity(manifest),
         classified_at=timestamp(clock()),
         request_id=request_id,
         top=top,
@@ -84,7 +84,7 @@ def classify_image(
     )
 
 
-def model_facts(manifest: Manifest) -> ModelIdentity:
+def model_identity(manifest: Manifest) -> ModelIdentity:
     """What a result says of the model that made it."""
     return ModelIdentity(manifest.name, manifest.version, manifest.model.sha256)
 

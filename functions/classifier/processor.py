@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from classifier.admission import ByteBudget, Deadline
-from classifier.classification import Classifier, classify_image, model_facts
+from classifier.classification import Classifier, classify_image, model_identity
 from classifier.errors import (
     BucketlensError,
     FatalError,
@@ -206,14 +206,13 @@ class Processor:
     def _unfinished(self, image: ImageRef, run: BatchRun) -> Result:
         return Result(
             image=ImageFacts(bucket=image.bucket, key=image.key, version_id=image.version_id),
-            model=model_facts(run.model.manifest),
+            model=model_identity(run.model.manifest),
             classified_at=timestamp(self._clock()),
             request_id=run.request.request_id,
             error=Rejection(
                 ImageTooCostly.code,
-                f"classification was started {image.receive_count} times and never finished: the function crashed, or "
-                "ran"
-                " out of memory or time. See its log; lower MAX_IMAGE_PIXELS, or give the function more memory",
+                f"classification was started {image.receive_count} times and never finished: the function crashed, or"
+                " ran out of memory or time. See its log; lower MAX_IMAGE_PIXELS, or give the function more memory",
             ),
         )
 

@@ -102,13 +102,12 @@ def tournament_parts(measured: Evidence) -> list[Html]:
         )
     head = ("format", "validation", "agrees", "moved", "test", "median, ms", "p90, ms", "KB", "why")
     told = (
-        f"The choice is the cheapest format that loses at most {measured.tolerance * 100:g} points of float32's "
-        "validation"
-        f" accuracy, agrees with float32 on at least {LEAST_AGREEMENT:.0%} of the validation photos and moves their"
-        f" probabilities by at most {MOST_MOVED:g} (mean total variation distance; both need no labels and are steadier"
-        " than accuracy on few photos). Cost is latency in the interpreter that serves; within"
-        f" {SAME_LATENCY - 1:.0%} of the fastest, size. The test figures are for information and do not affect the "
-        "choice."
+        f"The choice is the cheapest format that loses at most {measured.tolerance * 100:g} points of float32's"
+        f" validation accuracy, agrees with float32 on at least {LEAST_AGREEMENT:.0%} of the validation photos and"
+        f" moves their probabilities by at most {MOST_MOVED:g} (mean total variation distance; both need no labels and"
+        " are steadier than accuracy on few photos). Cost is latency in the interpreter that serves; within"
+        f" {SAME_LATENCY - 1:.0%} of the fastest, size. The test figures are for information and do not affect the"
+        " choice."
     )
     return [element("h2", "Formats measured"), table(head, rows, words=(0, 8)), element("p", told, "small")]
 

@@ -68,7 +68,7 @@ def test_drift_from_manifest_and_table(
     assert "45 results of model" in err
     assert "against the model's answers to its validation photos (40 images)" in err
     code, _, err = drift(monkeypatch, capsys, "--baseline", "last-year")
-    assert (code, "--baseline is 'last-year', not one of auto, model, first-week" in err) == (1, True)
+    assert (code, "'last-year' is not one of 'auto', 'model', 'first-week'" in err) == (2, True)
 
     damaged = bundle_files(metrics={"baseline": {"labels": {}, "confidence": [1]}})
     version = manifest_for().version

@@ -119,9 +119,7 @@ def test_mistakes_are_one_line(
 
 
 def test_a_page_of_many_changes_shows_the_first_and_counts_all(aws: Aws, versions: tuple[str, str]) -> None:
-    found = find_label_changes(
-        f"{URI}{versions[0]}/", f"{URI}{versions[1]}/", PREFIX, connect=lambda: (aws.s3, aws.dynamodb)
-    )
+    found = find_label_changes(f"{URI}{versions[0]}/", f"{URI}{versions[1]}/", PREFIX, connect=lambda: aws.s3)
     many = tuple(Change(f"incoming/{number}.png", None, "red", 0.9, f"l{number % 40}", 0.4) for number in range(1200))
     page = render(replace(found, difference=replace(found.difference, photos=2000, changes=many)), {}, "today")
     assert page.count("no picture") == MOST_PICTURES
@@ -129,4 +127,4 @@ def test_a_page_of_many_changes_shows_the_first_and_counts_all(aws: Aws, version
     assert "and 10 more pairs of labels" in page
     assert page.count("review</span>") == MOST_PICTURES
     with pytest.raises(UserError, match="is a version; say where it is published"):
-        find_label_changes(versions[0], versions[1], PREFIX, connect=lambda: (aws.s3, aws.dynamodb))
+        find_label_changes(versions[0], versions[1], PREFIX, connect=lambda: aws.s3)

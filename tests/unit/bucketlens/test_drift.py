@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bucketlens.drift import Baseline, drift_note, tally
+from bucketlens.drift import drift_note, tally
+from bucketlens.stability import Baseline
 from classifier.errors import UserError
 from model_build.metrics.answers import AnswerMix
 from tests.support.bundles import bundle_files
