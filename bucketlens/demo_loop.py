@@ -20,7 +20,7 @@ from bucketlens.cli import display
 from bucketlens.demo import WORKSPACE, Drop, build, console, drop, publish, step, step_text, wait
 from bucketlens.local.files import TEMPLATE
 from bucketlens.local.stack import LocalStack
-from bucketlens.reviews import Decision, Desk, Quotas, ReviewTable, look_first
+from bucketlens.reviews import Decision, Quotas, ReviewSession, ReviewTable, look_first
 
 _LABELS = 60
 _PER_LABEL = 12
@@ -72,10 +72,10 @@ def _correct(stack: LocalStack, drops: list[Drop]) -> None:
     )
     prefix = f"s3://{stack.bucket}/{stack.settings['INPUT_PREFIX']}"
     truth = {prefix + one.key: one.label for one in drops}
-    desk = Desk(stack.aws.dynamodb, stack.table, _reviews(stack), "the true labels")
+    session = ReviewSession(stack.aws.dynamodb, stack.table, _reviews(stack), "the true labels")
     made = [
-        desk.decide(item, Decision.CORRECTED, truth[item["image_uri"]])
-        for item in look_first(desk.read(), Quotas(per_label=_PER_LABEL))[:_LABELS]
+        session.decide(item, Decision.CORRECTED, truth[item["image_uri"]])
+        for item in look_first(session.read(), Quotas(per_label=_PER_LABEL))[:_LABELS]
     ]
     counts = Counter(str(review.decision) for review in made)
     console.print(f"{len(made)} of {len(drops)} predictions looked at: {dict(counts)}", markup=False)

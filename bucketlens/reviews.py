@@ -183,7 +183,7 @@ class ReviewTable:
             raise Conflict(f"the decision on {image_uri} has been changed or withdrawn meanwhile") from error
 
 
-class Desk:
+class ReviewSession:
     """Where somebody reviews: the results with what was decided about them, and new decisions.
 
     Args:

@@ -15,7 +15,7 @@ from bucketlens.annotations import coco, fiftyone, ground_truth, label_studio
 from bucketlens.annotations.examples import Annotation, Example
 from bucketlens.concurrency import as_done
 from bucketlens.results import Item
-from bucketlens.reviews import Decision, Desk, Review, checked_label
+from bucketlens.reviews import Decision, Review, ReviewSession, checked_label
 from classifier.errors import UserError
 from model_build.files import read_bytes
 
@@ -93,7 +93,7 @@ def _decision(where: str, fields: Mapping[str, Any]) -> Annotation:
 
 
 def reviews(
-    annotations: Sequence[Annotation], desk: Desk, s3: S3Client, image_uri: Callable[[str], str]
+    annotations: Sequence[Annotation], session: ReviewSession, s3: S3Client, image_uri: Callable[[str], str]
 ) -> list[Review]:
     """The decisions that ``annotations`` are, on the results as they are now.
 
@@ -106,12 +106,12 @@ def reviews(
         UserError: some cannot be decided about; none is recorded. Names the first ten.
         BotoCoreError, ClientError: AWS does not answer or refuses.
     """
-    names = _exported_names(desk) if any("/" not in one.image for one in annotations) else {}
+    names = _exported_names(session) if any("/" not in one.image for one in annotations) else {}
 
     def decide(one: Annotation) -> Review | str:
         uri = names.get(PurePosixPath(one.image).stem) or image_uri(one.image)
         try:
-            return _review(one, uri, desk, s3)
+            return _review(one, uri, session, s3)
         except UserError as error:
             return f"{one.where}: {error}"
 
@@ -131,22 +131,22 @@ def reviews(
     return list(found.values())
 
 
-def _exported_names(desk: Desk) -> dict[str, str]:
+def _exported_names(session: ReviewSession) -> dict[str, str]:
     """URIs by the names, without suffix, that an export gives the images in their present state."""
-    examples = (Example.of_result(item) for item in desk.read() if item["status"] == "classified")
+    examples = (Example.of_result(item) for item in session.read() if item["status"] == "classified")
     return {PurePosixPath(example.name).stem: example.image_uri for example in examples}
 
 
-def _review(one: Annotation, uri: str, desk: Desk, s3: S3Client) -> Review:
+def _review(one: Annotation, uri: str, session: ReviewSession, s3: S3Client) -> Review:
     if len(one.labels) > 1:
         raise UserError(f"{uri} has {len(one.labels)} labels, not one: {', '.join(one.labels)}")
     label = one.labels[0] if one.labels else None
-    reviewer = one.reviewer or desk.reviewer
-    item = desk.look(uri)
+    reviewer = one.reviewer or session.reviewer
+    item = session.look(uri)
     if item is not None and item["status"] == "classified":
-        review = Review.of(item, one.decision, label, reviewer, desk.time())
+        review = Review.of(item, one.decision, label, reviewer, session.time())
     else:
-        review = _without_prediction(one, uri, label, reviewer, desk.time(), item, s3)
+        review = _without_prediction(one, uri, label, reviewer, session.time(), item, s3)
     if one.etag is not None and one.etag != review.etag:
         raise UserError(f"{uri} has been replaced since it was labelled")
     return review

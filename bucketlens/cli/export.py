@@ -12,7 +12,7 @@ from bucketlens.annotations.examples import Example, decided
 from bucketlens.annotations.export import ExportFormat, write
 from bucketlens.cli.display import Screen, messages
 from bucketlens.cli.results import StackOption
-from bucketlens.cli.review import PerDayOption, PerLabelOption, open_desk
+from bucketlens.cli.review import PerDayOption, PerLabelOption, open_session
 from bucketlens.reviews import Quotas, look_first
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 from classifier.errors import UserError
@@ -53,11 +53,11 @@ def export(
     deployed = Stack.find(stack)
     s3, dynamodb = clients()
     root = f"s3://{deployed.bucket}/{deployed.prefix(prefix)}" if prefix else ""
-    desk = open_desk(deployed, dynamodb, None)
+    session = open_session(deployed, dynamodb, None)
     if corrected:
-        examples = decided(desk.reviews.read(), root)
+        examples = decided(session.reviews.read(), root)
     else:
-        below = (item for item in desk.read() if item["image_uri"].startswith(root))
+        below = (item for item in session.read() if item["image_uri"].startswith(root))
         examples = [Example.of_result(item) for item in look_first(below, Quotas(per_label, per_day))]
     examples = examples[:limit]
     if not examples:

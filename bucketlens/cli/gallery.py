@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from bucketlens.cli.results import StackOption
-from bucketlens.cli.review import PerDayOption, PerLabelOption, ReviewerOption, open_desk
+from bucketlens.cli.review import PerDayOption, PerLabelOption, ReviewerOption, open_session
 from bucketlens.escaping import printable
-from bucketlens.reviews import Candidate, Desk, Quotas, collecting, queue
+from bucketlens.reviews import Candidate, Quotas, ReviewSession, collecting, queue
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 from model_build.files import cache_folder, require_free
 
@@ -62,15 +62,15 @@ def gallery(
     deployed = Stack.find(stack)
     s3, dynamodb = clients()
     thumbnails = Thumbnails(s3, cache_folder() / "thumbnails")
-    desk = open_desk(deployed, dynamodb, reviewer)
+    session = open_session(deployed, dynamodb, reviewer)
     quotas = Quotas(per_label, per_day)
     drift = partial(drift_note, s3=s3, model_uri=deployed.model_uri)
     if out is None:
         from bucketlens.gallery.server import Gallery
 
-        _serve(Gallery(deployed.bucket, desk.read, thumbnails, limit, desk, quotas, drift), port)
+        _serve(Gallery(deployed.bucket, session.read, thumbnails, limit, session, quotas, drift), port)
     else:
-        _write(out, deployed.bucket, desk, thumbnails, limit, quotas, drift)
+        _write(out, deployed.bucket, session, thumbnails, limit, quotas, drift)
 
 
 def _serve(application: Gallery, port: int) -> None:
@@ -88,7 +88,7 @@ def _serve(application: Gallery, port: int) -> None:
 def _write(
     out: Path,
     title: str,
-    desk: Desk,
+    session: ReviewSession,
     thumbnails: Thumbnails,
     limit: int,
     quotas: Quotas,
@@ -107,7 +107,7 @@ def _write(
     counted = Tally()
     with progress_bar(console) as bar:
         task = bar.add_task("reading results", total=None)
-        items = counted.counting(desk.read())
+        items = counted.counting(session.read())
         chunked = list(chunks(bar.track(collecting(found, itertools.islice(items, limit)), task_id=task)))
         more = next(items, None) is not None
         made_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M UTC}"

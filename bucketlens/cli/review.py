@@ -19,7 +19,7 @@ from bucketlens.cli.model import DryRunOption
 from bucketlens.cli.results import StackOption, print_table
 from bucketlens.concurrency import as_done
 from bucketlens.escaping import json_text, printable
-from bucketlens.reviews import Decision, Desk, Quotas, Review, default_reviewer, document, look_first
+from bucketlens.reviews import Decision, Quotas, Review, ReviewSession, default_reviewer, document, look_first
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 from classifier.errors import UserError
 
@@ -78,25 +78,25 @@ def review(
     """
     deployed = Stack.find(stack)
     s3, dynamodb = clients()
-    desk = open_desk(deployed, dynamodb, reviewer)
+    session = open_session(deployed, dynamodb, reviewer)
     if sum((image is not None, import_ is not None, decided)) > 1:
         raise UserError("--image, --import and --decided are three different things: give one of them")
     if image is not None:
         choice = _choice(right, wrong, label, withdraw)
-        _decide(desk, deployed.image_uri(image), choice, label, dry_run)
+        _decide(session, deployed.image_uri(image), choice, label, dry_run)
     elif right or wrong or withdraw or label is not None:
         raise UserError("name the image that is decided about: --image IMAGE")
     elif import_ is not None:
-        _import(import_, desk, s3, deployed, dry_run)
+        _import(import_, session, s3, deployed, dry_run)
     elif decided:
-        _print_decisions(desk.reviews.read(), limit, output)
+        _print_decisions(session.reviews.read(), limit, output)
     else:
-        _print_queue(desk, Quotas(per_label, per_day), limit, output)
+        _print_queue(session, Quotas(per_label, per_day), limit, output)
 
 
-def open_desk(deployed: Stack, dynamodb: DynamoDBClient, reviewer: str | None) -> Desk:
-    """The desk of a stack; UserError for one without a review table."""
-    return Desk(dynamodb, deployed.table, deployed.reviews(dynamodb), reviewer or default_reviewer())
+def open_session(deployed: Stack, dynamodb: DynamoDBClient, reviewer: str | None) -> ReviewSession:
+    """The session of a stack; UserError for one without a review table."""
+    return ReviewSession(dynamodb, deployed.table, deployed.reviews(dynamodb), reviewer or default_reviewer())
 
 
 def _choice(right: bool, wrong: bool, label: str | None, withdraw: bool) -> Decision | None:
@@ -108,37 +108,37 @@ def _choice(right: bool, wrong: bool, label: str | None, withdraw: bool) -> Deci
     return choice
 
 
-def _decide(desk: Desk, image_uri: str, choice: Decision | None, label: str | None, dry_run: bool) -> None:
+def _decide(session: ReviewSession, image_uri: str, choice: Decision | None, label: str | None, dry_run: bool) -> None:
     if choice is None:
-        standing = desk.reviews.get(image_uri)
+        standing = session.reviews.get(image_uri)
         if standing is None:
             raise UserError(f"nothing is decided about {image_uri}")
         if not dry_run:
-            desk.reviews.withdraw(image_uri, standing.decided_at)
+            session.reviews.withdraw(image_uri, standing.decided_at)
         typer.echo(json_text(document(standing), indent=2))
         return
-    item = desk.result(image_uri)
-    made = Review.of(item, choice, label, desk.reviewer, desk.time())
+    item = session.result(image_uri)
+    made = Review.of(item, choice, label, session.reviewer, session.time())
     if not dry_run:
-        desk.reviews.put(made)
+        session.reviews.put(made)
     typer.echo(json_text(document(made), indent=2))
 
 
-def _import(path: Path, desk: Desk, s3: S3Client, deployed: Stack, dry_run: bool) -> None:
+def _import(path: Path, session: ReviewSession, s3: S3Client, deployed: Stack, dry_run: bool) -> None:
     found = importing.read(path)
     with Screen(messages()).running() as screen:
         screen.step("looking at the images")
-        made = importing.reviews(found, desk, s3, deployed.image_uri)
+        made = importing.reviews(found, session, s3, deployed.image_uri)
         screen.step("recording")
-        for done, _ in enumerate(as_done(desk.reviews.put, [] if dry_run else made, importing.AT_ONCE), start=1):
+        for done, _ in enumerate(as_done(session.reviews.put, [] if dry_run else made, importing.AT_ONCE), start=1):
             screen.progress(done, len(made))
     counts = Counter(str(one.decision) for one in made)
     told = ", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "it holds no label"
     messages().print(f"{'would record' if dry_run else 'recorded'} {len(made):,} decisions: {told}", markup=False)
 
 
-def _print_queue(desk: Desk, quotas: Quotas, limit: int, output: Format) -> None:
-    chosen = look_first(desk.read(), quotas)
+def _print_queue(session: ReviewSession, quotas: Quotas, limit: int, output: Format) -> None:
+    chosen = look_first(session.read(), quotas)
     shown = iter(chosen[:limit])
     if output is Format.JSON:
         results.write_json(map(results.document, shown), sys.stdout)

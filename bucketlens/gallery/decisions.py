@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bucketlens.gallery.data import Picture
-from bucketlens.reviews import Conflict, Decision, Desk
+from bucketlens.reviews import Conflict, Decision, ReviewSession
 from classifier.errors import UserError
 
 LONGEST_BODY = 16 * 1024
@@ -24,7 +24,7 @@ Answer = tuple[str, dict[str, Any]]
 """An HTTP status, and the JSON document that goes with it: the result's columns of the decision, or ``error``."""
 
 
-def answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
+def answer(session: ReviewSession, environ: Mapping[str, Any]) -> Answer:
     """Record the decision of a request.
 
     Its body is ``{"image_uri", "picture", "model_version", "decision", "label"}``: ``picture`` and ``model_version`` as
@@ -37,7 +37,7 @@ def answer(desk: Desk, environ: Mapping[str, Any]) -> Answer:
     try:
         # WSGI: a client may send more than it has announced, so no more than that is read.
         wanted = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
-        return "200 OK", _recorded(desk, wanted)
+        return "200 OK", _recorded(session, wanted)
     except Conflict as error:
         return "409 Conflict", {"error": str(error)}
     except UserError as error:
@@ -62,18 +62,18 @@ def _refusal(environ: Mapping[str, Any]) -> Answer | None:
     return None
 
 
-def _recorded(desk: Desk, wanted: dict[str, Any]) -> dict[str, Any]:
+def _recorded(session: ReviewSession, wanted: dict[str, Any]) -> dict[str, Any]:
     image_uri, label = _text(wanted["image_uri"]), wanted.get("label")
     if wanted["decision"] == WITHDRAWN:
-        desk.reviews.withdraw(image_uri, _text(wanted["decided_at"]))
+        session.reviews.withdraw(image_uri, _text(wanted["decided_at"]))
         return {"decision": None, "decided_label": None, "reviewer": None, "decided_at": None}
     decision = Decision(wanted["decision"])
-    item = desk.result(image_uri)
+    item = session.result(image_uri)
     picture = Picture.of(item)
     seen = (wanted["picture"], wanted["model_version"])
     if (picture.id if picture else None, item.get("model_version")) != seen:
         raise Conflict(f"{image_uri} has been classified again since the page was read: refresh it")
-    made = desk.decide(item, decision, None if label is None else _text(label))
+    made = session.decide(item, decision, None if label is None else _text(label))
     return {
         "decision": str(made.decision),
         "decided_label": made.label,

@@ -8,7 +8,7 @@ from bucketlens.drift import drift_note
 from bucketlens.gallery.server import MOUNT, Gallery
 from bucketlens.gallery.thumbnails import Thumbnails
 from bucketlens.local.stack import LocalStack
-from bucketlens.reviews import Desk, ReviewTable, default_reviewer
+from bucketlens.reviews import ReviewSession, ReviewTable, default_reviewer
 from model_build.files import cache_folder
 
 
@@ -16,6 +16,8 @@ def mount_gallery(stack: LocalStack) -> str:
     """Serve the running stack's results beside its endpoints; the address to open in a browser."""
     aws = stack.aws
     thumbnails = Thumbnails(aws.s3, cache_folder() / "thumbnails")
-    desk = Desk(aws.dynamodb, stack.table, ReviewTable(aws.dynamodb, stack.review_table), default_reviewer())
+    session = ReviewSession(
+        aws.dynamodb, stack.table, ReviewTable(aws.dynamodb, stack.review_table), default_reviewer()
+    )
     drift = partial(drift_note, s3=aws.s3, model_uri=stack.deployment.outputs["ModelUri"])
-    return stack.mount(MOUNT, Gallery(stack.bucket, desk.read, thumbnails, desk=desk, drift=drift))
+    return stack.mount(MOUNT, Gallery(stack.bucket, session.read, thumbnails, session=session, drift=drift))

@@ -24,7 +24,7 @@ from bucketlens.gallery.data import LIMIT, Picture, chunks
 from bucketlens.gallery.page import ASSETS, POLICY, Page, asset, render
 from bucketlens.gallery.thumbnails import PREVIEW, THUMBNAIL, Thumbnails, Unavailable
 from bucketlens.results import Item
-from bucketlens.reviews import Candidate, Desk, Quotas, collecting, queue
+from bucketlens.reviews import Candidate, Quotas, ReviewSession, collecting, queue
 from classifier.errors import UserError
 
 MOUNT = "/_bucketlens/gallery"
@@ -52,7 +52,7 @@ class Gallery:
         read: reads all results; called for each reading of the page, by several threads.
         thumbnails: makes the pictures.
         limit: results to show at most; more are left out, and the page says so.
-        desk: takes decisions about predictions; without one, the page shows them alone.
+        session: takes decisions about predictions; without one, the page shows them alone.
         quotas: of what to look at first.
         drift: what to say of the drift of all results, if anything.
     """
@@ -63,7 +63,7 @@ class Gallery:
         read: Callable[[], Iterable[Item]],
         thumbnails: Thumbnails,
         limit: int = LIMIT,
-        desk: Desk | None = None,
+        session: ReviewSession | None = None,
         quotas: Quotas = _NO_QUOTAS,
         drift: Callable[[Tally], str | None] = lambda _: None,
     ) -> None:
@@ -71,7 +71,7 @@ class Gallery:
         self._read = read
         self._thumbnails = thumbnails
         self._limit = limit
-        self._desk = desk
+        self._session = session
         self._quotas = quotas
         self._drift = drift
         self._pictures: dict[str, Picture] = {}
@@ -100,7 +100,7 @@ class Gallery:
         return []
 
     def _page(self, _environ: Environ, start_response: Start) -> Iterable[bytes]:
-        reviewer = None if self._desk is None else self._desk.reviewer
+        reviewer = None if self._session is None else self._session.reviewer
         html = render(Page(self._title, live=True, reviewer=reviewer)).encode()
         return _body(start_response, "200 OK", "text/html; charset=utf-8", html)
 
@@ -136,9 +136,9 @@ class Gallery:
         yield _line(last)
 
     def _decision(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
-        if self._desk is None:
+        if self._session is None:
             return _text(start_response, "404 Not Found", "no decisions are taken here")
-        status, document = decisions.answer(self._desk, environ)
+        status, document = decisions.answer(self._session, environ)
         return _body(start_response, status, "application/json", _line(document))
 
     def _picture(self, start_response: Start, kind: str, name: str) -> Iterable[bytes]:

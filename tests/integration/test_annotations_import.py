@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bucketlens.annotations.examples import Example, decided
 from bucketlens.annotations.export import ExportFormat, write
 from bucketlens.annotations.importing import read, reviews
-from bucketlens.reviews import Decision, Desk, Review, ReviewTable, document
+from bucketlens.reviews import Decision, Review, ReviewSession, ReviewTable, document
 from classifier.errors import UserError
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
@@ -36,7 +36,7 @@ FILES = {
 
 
 @pytest.fixture
-def desk(aws: Aws) -> Desk:
+def session(aws: Aws) -> ReviewSession:
     """Three classified images with the labels hat and dress, and a rejected one."""
     aws.dynamodb.create_table(
         TableName="reviews",
@@ -48,7 +48,7 @@ def desk(aws: Aws) -> Desk:
         put(aws, key, at, top=(Prediction("hat", 0.6), Prediction("dress", 0.4)))
     put(aws, "bad.png", 8, error=Rejection("image.corrupt", "PNG cannot be decoded"))
     aws.put("incoming/unseen.png", png(seed=9))
-    return Desk(aws.dynamodb, TABLE, ReviewTable(aws.dynamodb, "reviews"), "ann", lambda: WHEN)
+    return ReviewSession(aws.dynamodb, TABLE, ReviewTable(aws.dynamodb, "reviews"), "ann", lambda: WHEN)
 
 
 def put(aws: Aws, key: str, seed: int, **outcome: Any) -> None:
@@ -62,8 +62,8 @@ def uri(image: str) -> str:
     return image if image.startswith("s3://") else ROOT + image
 
 
-def imported(desk: Desk, aws: Aws, path: Path) -> list[Review]:
-    return reviews(read(path), desk, aws.s3, uri)
+def imported(session: ReviewSession, aws: Aws, path: Path) -> list[Review]:
+    return reviews(read(path), session, aws.s3, uri)
 
 
 def file(tmp_path: Path, content: str | bytes | Any) -> Path:
@@ -76,13 +76,13 @@ def file(tmp_path: Path, content: str | bytes | Any) -> Path:
 
 @pytest.mark.parametrize("format_", FILES)
 def test_what_is_exported_comes_back_as_the_same_decisions(
-    desk: Desk, aws: Aws, tmp_path: Path, format_: ExportFormat
+    session: ReviewSession, aws: Aws, tmp_path: Path, format_: ExportFormat
 ) -> None:
     for key, label in zip(KEYS, ("hat", "dress", "ö & <b>"), strict=True):
-        desk.decide(desk.result(ROOT + key), Decision.CORRECTED, label)
-    before = {one.image_uri: one for one in desk.reviews.read()}
+        session.decide(session.result(ROOT + key), Decision.CORRECTED, label)
+    before = {one.image_uri: one for one in session.reviews.read()}
     assert not write(tmp_path / "out", decided(before.values()), format_, aws.s3)
-    again = imported(desk, aws, tmp_path / "out" / FILES[format_])
+    again = imported(session, aws, tmp_path / "out" / FILES[format_])
     assert {one.image_uri: one for one in again} == before
     pictures = sorted(path.read_bytes() for path in (tmp_path / "out").rglob("*.png"))
     assert pictures == (
@@ -92,36 +92,38 @@ def test_what_is_exported_comes_back_as_the_same_decisions(
     )
 
 
-def test_the_decisions_that_are_printed_come_back(desk: Desk, aws: Aws, tmp_path: Path) -> None:
-    desk.decide(desk.result(ROOT + KEYS[0]), Decision.RIGHT)
-    desk.decide(desk.result(ROOT + KEYS[1]), Decision.WRONG)
-    before = list(desk.reviews.read())
+def test_the_decisions_that_are_printed_come_back(session: ReviewSession, aws: Aws, tmp_path: Path) -> None:
+    session.decide(session.result(ROOT + KEYS[0]), Decision.RIGHT)
+    session.decide(session.result(ROOT + KEYS[1]), Decision.WRONG)
+    before = list(session.reviews.read())
     path = file(tmp_path, "".join(json.dumps(document(one)) + "\n" for one in before))
-    assert sorted(map(repr, imported(desk, aws, path))) == sorted(map(repr, before))
+    assert sorted(map(repr, imported(session, aws, path))) == sorted(map(repr, before))
     # One line alone, which is JSON as a whole.
-    assert imported(desk, aws, file(tmp_path, document(before[0]))) == before[:1]
+    assert imported(session, aws, file(tmp_path, document(before[0]))) == before[:1]
 
 
-def test_a_csv_file_of_images_and_labels(desk: Desk, aws: Aws, tmp_path: Path) -> None:
+def test_a_csv_file_of_images_and_labels(session: ReviewSession, aws: Aws, tmp_path: Path) -> None:
     path = file(tmp_path, "\ufeffimage,label,decision,reviewer\r\na/tom.png,dress,,bob\r\nb/tom.png,,wrong,\r\n")
-    first, second = imported(desk, aws, path)
+    first, second = imported(session, aws, path)
     assert (first.label, first.decision, first.reviewer) == ("dress", "corrected", "bob")
     assert (second.label, second.decision, second.reviewer) == (None, "wrong", "ann")
 
 
-def test_tasks_for_label_studio_hold_the_models_answer(desk: Desk, aws: Aws, tmp_path: Path) -> None:
-    examples = [Example.of_result(item) for item in desk.read() if item["status"] == "classified"]
+def test_tasks_for_label_studio_hold_the_models_answer(session: ReviewSession, aws: Aws, tmp_path: Path) -> None:
+    examples = [Example.of_result(item) for item in session.read() if item["status"] == "classified"]
     write(tmp_path / "out", examples, ExportFormat.LABEL_STUDIO, aws.s3)
     tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
     (prediction,) = tasks[0]["predictions"]
     assert (prediction["model_version"], prediction["score"]) == (MODEL.version, 0.6)
     assert prediction["result"][0]["value"] == {"choices": ["hat"]}
     assert "annotations" not in tasks[0]
-    assert imported(desk, aws, tmp_path / "out" / "tasks.json") == []
+    assert imported(session, aws, tmp_path / "out" / "tasks.json") == []
     assert '<Choice value="dress" />' in (tmp_path / "out" / "labeling-config.xml").read_text()
 
 
-def test_the_last_annotation_of_a_task_counts_and_a_skipped_one_does_not(desk: Desk, aws: Aws, tmp_path: Path) -> None:
+def test_the_last_annotation_of_a_task_counts_and_a_skipped_one_does_not(
+    session: ReviewSession, aws: Aws, tmp_path: Path
+) -> None:
     def annotation(label: str, at: str, cancelled: bool = False) -> dict[str, Any]:
         result = [{"type": "choices", "value": {"choices": [label]}}]
         who = {"id": 1, "email": "bob@example.org"}
@@ -130,12 +132,12 @@ def test_the_last_annotation_of_a_task_counts_and_a_skipped_one_does_not(desk: D
     annotations = [annotation("dress", "2026-02"), annotation("hat", "2026-01"), annotation("x", "2026-03", True)]
     tasks = [{"id": 7, "data": {"image": ROOT + KEYS[0]}, "annotations": annotations}]
     tasks.append({"id": 8, "data": {"image": ROOT + KEYS[1]}, "annotations": []})
-    (review,) = imported(desk, aws, file(tmp_path, tasks))
+    (review,) = imported(session, aws, file(tmp_path, tasks))
     assert (review.label, review.reviewer) == ("dress", "bob@example.org")
 
 
 def test_a_manifest_of_rekognition_brings_images_that_were_never_classified(
-    desk: Desk, aws: Aws, tmp_path: Path
+    session: ReviewSession, aws: Aws, tmp_path: Path
 ) -> None:
     metadata = {
         "confidence": 1,
@@ -147,13 +149,13 @@ def test_a_manifest_of_rekognition_brings_images_that_were_never_classified(
     }
     name = "testdataset-classification_Sunrise"
     line = {"source-ref": f"{ROOT}unseen.png", name: 1, f"{name}-metadata": metadata}
-    (review,) = imported(desk, aws, file(tmp_path, line))
+    (review,) = imported(session, aws, file(tmp_path, line))
     assert (review.label, review.decision, review.predicted_label) == ("Sunrise", "corrected", None)
     assert not write(tmp_path / "out", decided([review]), ExportFormat.FOLDERS, aws.s3)
-    desk.reviews.put(review)
-    assert list(desk.reviews.read()) == [review]
+    session.reviews.put(review)
+    assert list(session.reviews.read()) == [review]
     metadata["human-annotated"] = "no"
-    assert imported(desk, aws, file(tmp_path, line)) == []
+    assert imported(session, aws, file(tmp_path, line)) == []
 
 
 @pytest.mark.parametrize(
@@ -168,18 +170,18 @@ def test_a_manifest_of_rekognition_brings_images_that_were_never_classified(
     ],
 )
 def test_one_wrong_label_imports_nothing_and_is_named(
-    desk: Desk, aws: Aws, tmp_path: Path, rows: str, says: str
+    session: ReviewSession, aws: Aws, tmp_path: Path, rows: str, says: str
 ) -> None:
     with pytest.raises(UserError, match=f"(?s)nothing is imported.*{says}"):
-        imported(desk, aws, file(tmp_path, rows))
+        imported(session, aws, file(tmp_path, rows))
 
 
-def test_two_classes_of_one_image_are_no_decision(desk: Desk, aws: Aws, tmp_path: Path) -> None:
+def test_two_classes_of_one_image_are_no_decision(session: ReviewSession, aws: Aws, tmp_path: Path) -> None:
     categories = [{"id": 1, "name": "hat"}, {"id": 2, "name": "dress"}]
     annotations = [{"id": at, "image_id": 5, "category_id": at} for at in (1, 2)]
     coco = {"images": [{"id": 5, "file_name": "a/tom.png", "coco_url": ROOT + KEYS[0]}], "categories": categories}
     with pytest.raises(UserError, match=r"image 5: .*has 2 labels, not one: dress, hat"):
-        imported(desk, aws, file(tmp_path, {**coco, "annotations": annotations}))
+        imported(session, aws, file(tmp_path, {**coco, "annotations": annotations}))
 
 
 @pytest.mark.parametrize(

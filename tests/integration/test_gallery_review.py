@@ -13,7 +13,7 @@ from bucketlens.gallery.export import Results, write_folder
 from bucketlens.gallery.local import mount_gallery
 from bucketlens.gallery.thumbnails import Thumbnails
 from bucketlens.local.stack import LocalStack
-from bucketlens.reviews import Decision, Desk, Review, ReviewTable
+from bucketlens.reviews import Decision, Review, ReviewSession, ReviewTable
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from tests.conftest import ROOT
@@ -162,9 +162,11 @@ def test_a_new_label_is_offered_as_one_and_decided_images_come_last(stack: Local
 def test_a_gallery_on_disk_shows_decisions_and_takes_none(
     stack: LocalStack, opened: Callable[..., Page], tmp_path: Path
 ) -> None:
-    desk = Desk(stack.aws.dynamodb, stack.table, ReviewTable(stack.aws.dynamodb, stack.review_table), "<b>bob</b>")
-    desk.decide(desk.result(f"s3://{stack.bucket}/incoming/03.png"), Decision.CORRECTED, "te\u200dal")
-    results = Results(stack.bucket, "now", list(chunks(desk.read())))
+    session = ReviewSession(
+        stack.aws.dynamodb, stack.table, ReviewTable(stack.aws.dynamodb, stack.review_table), "<b>bob</b>"
+    )
+    session.decide(session.result(f"s3://{stack.bucket}/incoming/03.png"), Decision.CORRECTED, "te\u200dal")
+    results = Results(stack.bucket, "now", list(chunks(session.read())))
     write_folder(tmp_path / "site", results, Thumbnails(stack.aws.s3, None), lambda _done, _total: None)
     page = opened((tmp_path / "site" / "index.html").as_uri())
     facet(page, "decision", "corrected").click()

@@ -13,7 +13,7 @@ from bucketlens.gallery.data import Picture
 from bucketlens.gallery.server import Gallery
 from bucketlens.gallery.thumbnails import Thumbnails
 from bucketlens.results import plain
-from bucketlens.reviews import Desk, ReviewTable
+from bucketlens.reviews import ReviewSession, ReviewTable
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelIdentity, Result
 from tests.conftest import BUCKET, TABLE, Aws
@@ -24,7 +24,7 @@ WHEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
 @pytest.fixture
-def desk(aws: Aws) -> Desk:
+def session(aws: Aws) -> ReviewSession:
     """One classified image, and an empty review table."""
     aws.dynamodb.create_table(
         TableName="reviews",
@@ -33,7 +33,7 @@ def desk(aws: Aws) -> Desk:
         AttributeDefinitions=[{"AttributeName": "image_uri", "AttributeType": "S"}],
     )
     classified(aws, "hat")
-    return Desk(aws.dynamodb, TABLE, ReviewTable(aws.dynamodb, "reviews"), "ann", lambda: WHEN)
+    return ReviewSession(aws.dynamodb, TABLE, ReviewTable(aws.dynamodb, "reviews"), "ann", lambda: WHEN)
 
 
 def classified(aws: Aws, label: str, etag: str = "e", version: str = VERSION) -> None:
@@ -55,7 +55,7 @@ def wanted(aws: Aws, **other: Any) -> dict[str, Any]:
     }
 
 
-def post(desk: Desk | None, body: Any, **environ: Any) -> tuple[int, dict[str, Any]]:
+def post(session: ReviewSession | None, body: Any, **environ: Any) -> tuple[int, dict[str, Any]]:
     nothing: Any = None
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = {
@@ -70,35 +70,35 @@ def post(desk: Desk | None, body: Any, **environ: Any) -> tuple[int, dict[str, A
         **environ,
     }
     statuses: list[str] = []
-    application = Gallery(BUCKET, lambda: iter(()), Thumbnails(nothing, None), desk=desk)
+    application = Gallery(BUCKET, lambda: iter(()), Thumbnails(nothing, None), session=session)
     answered = b"".join(application(request, lambda status, headers: statuses.append(status)))
     return int(statuses[0].split()[0]), json.loads(answered) if answered.startswith(b"{") else {}
 
 
-def test_a_decision_is_recorded_and_answered_with_the_columns_of_the_page(aws: Aws, desk: Desk) -> None:
+def test_a_decision_is_recorded_and_answered_with_the_columns_of_the_page(aws: Aws, session: ReviewSession) -> None:
     answered = {"decision": "corrected", "decided_label": "dress", "reviewer": "ann"}
     answered["decided_at"] = "2026-11-21T10:00:00.000Z"
-    assert post(desk, wanted(aws, decision="corrected", label="dress")) == (200, answered)
-    (item,) = desk.read()
+    assert post(session, wanted(aws, decision="corrected", label="dress")) == (200, answered)
+    (item,) = session.read()
     assert {name: item[name] for name in answered} == answered
 
 
-def test_undo_withdraws_what_was_seen_and_nothing_newer(aws: Aws, desk: Desk) -> None:
-    _, made = post(desk, wanted(aws))
+def test_undo_withdraws_what_was_seen_and_nothing_newer(aws: Aws, session: ReviewSession) -> None:
+    _, made = post(session, wanted(aws))
     withdrawn = wanted(aws, decision="withdrawn", decided_at="2026-11-21T09:00:00.000Z")
-    assert post(desk, withdrawn)[0] == 409
-    assert post(desk, {**withdrawn, "decided_at": made["decided_at"]}) == (200, dict.fromkeys(made))
-    assert list(desk.reviews.read()) == []
+    assert post(session, withdrawn)[0] == 409
+    assert post(session, {**withdrawn, "decided_at": made["decided_at"]}) == (200, dict.fromkeys(made))
+    assert list(session.reviews.read()) == []
 
 
 @pytest.mark.parametrize("change", [{"etag": "other"}, {"version": "20261121T101500Z-a1b2c3d4"}])
-def test_what_was_not_looked_at_is_not_decided_about(aws: Aws, desk: Desk, change: dict[str, str]) -> None:
+def test_what_was_not_looked_at_is_not_decided_about(aws: Aws, session: ReviewSession, change: dict[str, str]) -> None:
     seen = wanted(aws)
     classified(aws, "dress", **change)
-    status, answered = post(desk, seen)
+    status, answered = post(session, seen)
     assert status == 409
     assert "refresh" in answered["error"]
-    assert list(desk.reviews.read()) == []
+    assert list(session.reviews.read()) == []
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,11 @@ def test_what_was_not_looked_at_is_not_decided_about(aws: Aws, desk: Desk, chang
         ({"PATH_INFO": "/decisions/"}, 404),
     ],
 )
-def test_other_pages_and_other_forms_are_refused(aws: Aws, desk: Desk, environ: dict[str, Any], status: int) -> None:
-    assert post(desk, wanted(aws), **environ)[0] == status
-    assert list(desk.reviews.read()) == []
+def test_other_pages_and_other_forms_are_refused(
+    aws: Aws, session: ReviewSession, environ: dict[str, Any], status: int
+) -> None:
+    assert post(session, wanted(aws), **environ)[0] == status
+    assert list(session.reviews.read()) == []
 
 
 @pytest.mark.parametrize(
@@ -136,8 +138,8 @@ def test_other_pages_and_other_forms_are_refused(aws: Aws, desk: Desk, environ: 
         (b'{"image_uri": "s3://b/k", "decision": "right"}', 422),
     ],
 )
-def test_nonsense_is_refused_with_a_reason(desk: Desk, body: bytes, status: int) -> None:
-    found, answered = post(desk, body)
+def test_nonsense_is_refused_with_a_reason(session: ReviewSession, body: bytes, status: int) -> None:
+    found, answered = post(session, body)
     assert found == status
     assert answered["error"]
 
@@ -145,12 +147,12 @@ def test_nonsense_is_refused_with_a_reason(desk: Desk, body: bytes, status: int)
 @pytest.mark.parametrize(
     "change", [{"label": 7}, {"label": ""}, {"label": "a\u0007"}, {"decision": "right", "label": "hat"}]
 )
-def test_a_label_must_be_one(aws: Aws, desk: Desk, change: dict[str, Any]) -> None:
-    status, answered = post(desk, wanted(aws, **{"decision": "corrected", **change}))
+def test_a_label_must_be_one(aws: Aws, session: ReviewSession, change: dict[str, Any]) -> None:
+    status, answered = post(session, wanted(aws, **{"decision": "corrected", **change}))
     assert status in (400, 422)
     assert answered["error"]
-    assert list(desk.reviews.read()) == []
+    assert list(session.reviews.read()) == []
 
 
-def test_without_a_desk_nothing_is_taken(aws: Aws, desk: Desk) -> None:
+def test_without_a_desk_nothing_is_taken(aws: Aws, session: ReviewSession) -> None:
     assert post(None, wanted(aws))[0] == 404
