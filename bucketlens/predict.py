@@ -105,7 +105,7 @@ def workers_of(opened: OpenBundle, count: int) -> Iterator[WorkerPool]:
 def predict(
     names: Iterable[str], model: Classifier, *, at_once: int, stdin: BinaryIO, clock: Callable[[], datetime]
 ) -> Iterator[Result | Unclassified]:
-    """Classify files, in their order. In the documents the bucket is empty and the key is the name of the file.
+    """Classify files, in their order. In the documents the key is the name of the file; there is no bucket.
 
     Args:
         at_once: how many are read and classified at the same time.
@@ -120,7 +120,7 @@ def predict(
     def classify(name: str) -> Result | Unclassified:
         try:
             return classify_image(
-                ImageFacts(bucket="", key=name),
+                ImageFacts(key=name),
                 lambda: _read(name, stdin),
                 model,
                 limits=_LIMITS,

@@ -67,7 +67,7 @@ def test_the_document_is_the_functions(workers: WorkerPool) -> None:
     document = one.to_document()
     manifest = Manifest.from_bytes((FIXTURES / "bundle" / "manifest.json").read_bytes())
     assert document["image"] == {
-        "bucket": "",
+        "bucket": None,
         "key": str(IMAGES / "red.png"),
         "version_id": None,
         "etag": None,
