@@ -17,7 +17,7 @@ from bucketlens.stack import DEFAULT_STACK
 from classifier.errors import UserError
 
 if TYPE_CHECKING:
-    from bucketlens.following import Followers
+    from bucketlens.rollout import Rollout
 
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Return when the functions of --stack classify with it; fail if they do not.")
@@ -63,7 +63,7 @@ def publish(
     require_interpreter()
     if wait and no_promote:
         raise UserError("--wait waits until functions follow a promotion: leave it out, or leave out --no-promote")
-    followers = _followers(wait, stack, to)
+    rollout = _rollout(wait, stack, to)
     with display.Screen(display.messages()).running() as screen:
         done = model_build.publish(
             bundle,
@@ -86,7 +86,7 @@ def publish(
         pointer = f"{to.rstrip('/')}/current.json"
         console.print(f"live: {pointer} {'would name it' if dry_run else 'names it'}", markup=False)
         if not dry_run:
-            _follow(followers, done.version)
+            _wait_for(rollout, done.version)
     typer.echo(done.version)
 
 
@@ -101,12 +101,12 @@ def promote(
 
     Example: bucketlens model promote 20261120T101500Z-5d313724 --at s3://my-bucket/models/
     """
-    followers = _followers(wait, stack, at)
+    rollout = _rollout(wait, stack, at)
     before = model_build.promote(version, at, dry_run=dry_run)
     told = f"{'would be live' if dry_run else 'live'}; before: {before.version or 'none'}"
     display.messages().print(told, markup=False)
     if not dry_run:
-        _follow(followers, version)
+        _wait_for(rollout, version)
     typer.echo(version)
 
 
@@ -117,11 +117,11 @@ def rollback(
 
     Example: bucketlens model rollback --at s3://my-bucket/models/
     """
-    followers = _followers(wait, stack, at)
+    rollout = _rollout(wait, stack, at)
     left, version = model_build.rollback(at, dry_run=dry_run)
     display.messages().print(f"{'would leave' if dry_run else 'left'} {left}", markup=False)
     if not dry_run:
-        _follow(followers, version)
+        _wait_for(rollout, version)
     typer.echo(version)
 
 
@@ -142,26 +142,24 @@ def versions(
         display.messages().print(f"nothing is published at {at}", markup=False)
 
 
-def _followers(wait: bool, stack: str, at: str) -> Followers | None:
+def _rollout(wait: bool, stack: str, at: str) -> Rollout | None:
     """Found before anything is changed: what stands in the way of waiting is said at once."""
     if not wait:
         return None
-    from bucketlens.following import Followers
+    from bucketlens.rollout import Rollout
 
-    return Followers.of(stack, at)
+    return Rollout.of(stack, at)
 
 
-def _follow(followers: Followers | None, version: str) -> None:
+def _wait_for(rollout: Rollout | None, version: str) -> None:
     from classifier.loader import CHECK_INTERVAL_SECONDS
 
     console = display.messages()
-    if followers is None:
+    if rollout is None:
         console.print(f"running functions follow within {CHECK_INTERVAL_SECONDS:.0f} s (--wait: until they have)")
         return
-    with console.status(
-        f"waiting until the functions of stack {followers.name} follow: {CHECK_INTERVAL_SECONDS:.0f} s"
-    ):
-        followers.wait(version)
+    with console.status(f"waiting until the functions of stack {rollout.name} follow: {CHECK_INTERVAL_SECONDS:.0f} s"):
+        rollout.wait(version)
     console.print(f"every batch that begins from now on is classified by {version}", markup=False)
 
 

@@ -20,14 +20,14 @@ from aws_lambda_powertools import Logger
 
 from classifier import seed
 from classifier.admission import Context, Deadline
-from classifier.announcing import Announcer, EventBridge
 from classifier.aws import clients, events_client, sqs_client
+from classifier.batch_event import BatchEventPublisher, EventBridge
 from classifier.batch_operations import task_results
 from classifier.errors import BucketlensError, FatalError, OutOfTime, TransientError
 from classifier.events import Batch, Source, parse
 from classifier.live_model import LiveModel, load_model
-from classifier.measuring import InvocationMetrics
 from classifier.messages import Messages, Queue
+from classifier.metrics import InvocationMetrics
 from classifier.pipeline import IN_FLIGHT, Pipeline
 from classifier.processor import Outcome, OutcomeStatus
 from classifier.serving import ServedModel
@@ -45,7 +45,7 @@ class Application:
     Args:
         load: loads the model; called until it succeeds, when there is something to classify.
         queue: feeds the function; None where it is not known.
-        announcer: sends an event for each batch; None sends none.
+        publisher: sends an event for each batch; None sends none.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Application:
         load: Callable[[], ServedModel],
         pipeline: Pipeline,
         queue: Queue | None = None,
-        announcer: Announcer | None = None,
+        publisher: BatchEventPublisher | None = None,
     ) -> None:
         self._settings = settings
         self.model = LiveModel(load, logger)
         self._pipeline = pipeline
         self._queue = queue
-        self._announcer = announcer
+        self._publisher = publisher
 
     @classmethod
     def from_environment(
@@ -76,9 +76,11 @@ class Application:
         s3, dynamodb = clients(settings.endpoint_url, connections=IN_FLIGHT)
 
         queue = Queue(settings.queue_url, partial(sqs_client, settings.endpoint_url)) if settings.queue_url else None
-        announcer = Announcer(_SERVICE, partial(events, settings.endpoint_url)) if settings.publish_events else None
+        publisher = (
+            BatchEventPublisher(_SERVICE, partial(events, settings.endpoint_url)) if settings.publish_events else None
+        )
         pipeline = Pipeline(Store(s3, dynamodb, settings.table_name), settings)
-        return cls(settings, partial(load_model, settings, s3), pipeline, queue, announcer)
+        return cls(settings, partial(load_model, settings, s3), pipeline, queue, publisher)
 
     def handle(self, event: Any, context: Context) -> dict[str, Any]:
         """Classify what the event names and answer in the form its source expects.
@@ -109,18 +111,18 @@ class Application:
             return {"model": {"name": manifest.name, "version": manifest.version, "sha256": manifest.model.sha256}}
         if batch.source is Source.SQS:
             failures = sorted(messages.failures(outcomes))
-            self._announce(outcomes, context, deadline)
+            self._publish_event(outcomes, context, deadline)
             return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
-        self._announce(outcomes, context, deadline)
+        self._publish_event(outcomes, context, deadline)
         if batch.source is Source.S3_BATCH:
             return task_results(event, batch, outcomes)
         return _answer(batch, outcomes)
 
-    def _announce(self, outcomes: list[Outcome], context: Context, deadline: Deadline) -> None:
+    def _publish_event(self, outcomes: list[Outcome], context: Context, deadline: Deadline) -> None:
         """Last of all: what is recorded and deferred is safe by then."""
-        if self._announcer is None:
+        if self._publisher is None:
             return
-        failure = self._announcer.announce(outcomes, context.aws_request_id, deadline.time_left())
+        failure = self._publisher.publish(outcomes, context.aws_request_id, deadline.time_left())
         if failure is not None:
             logger.warning("event not published", reason=failure)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from classifier.announcing import DETAIL_TYPE, SOURCE
+from classifier.batch_event import DETAIL_TYPE, SOURCE
 from tests.template.checks.bucket_and_table import BUCKET, TABLE
 from tests.template.checks.parameters import KEY
 from tests.template.document import API_FUNCTION, FUNCTION, Template

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from bucketlens.following import PATIENCE_SECONDS, Followers
 from bucketlens.local.stack import LocalStack
+from bucketlens.rollout import PATIENCE_SECONDS, Rollout
 from classifier.errors import ModelIncompatibleError, UserError
 from classifier.events import MODEL_QUERY
 from classifier.loader import CHECK_INTERVAL_SECONDS
@@ -45,7 +45,7 @@ class Lambda:
         self.now += seconds
 
     def wait(self, version: str = NEW) -> None:
-        Followers("photos", "classify", self).wait(version, clock=lambda: self.now, sleep=self.sleep)
+        Rollout("photos", "classify", self).wait(version, clock=lambda: self.now, sleep=self.sleep)
 
 
 def serving(version: str) -> dict[str, Any]:
@@ -101,8 +101,8 @@ def stack(tmp_path: Path) -> Iterator[LocalStack]:
 def test_the_local_function_says_what_it_serves(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", stack.endpoint_url)
     models = f"s3://{stack.bucket}/models/"
-    followers = Followers.of("bucketlens", models)
-    response = followers.client.invoke(FunctionName=followers.function, Payload=json.dumps(MODEL_QUERY).encode())
+    rollout = Rollout.of("bucketlens", models)
+    response = rollout.client.invoke(FunctionName=rollout.function, Payload=json.dumps(MODEL_QUERY).encode())
     refused = json.loads(response["Payload"].read())
     assert (response["FunctionError"], refused["errorType"]) == ("Unhandled", "ModelUnavailable")
 
@@ -114,16 +114,16 @@ def test_the_local_function_says_what_it_serves(stack: LocalStack, monkeypatch: 
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    followers.wait(version, clock=lambda: now[0], sleep=sleep)
+    rollout.wait(version, clock=lambda: now[0], sleep=sleep)
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
-        followers.client.invoke(FunctionName="another", Payload=b"{}")
+        rollout.client.invoke(FunctionName="another", Payload=b"{}")
     with pytest.raises(ClientError, match="InvalidRequestContentException"):
-        followers.client.invoke(FunctionName=followers.function, Payload=b"{")
+        rollout.client.invoke(FunctionName=rollout.function, Payload=b"{")
     with pytest.raises(ClientError, match="InvalidParameterValueException"):
-        followers.client.invoke(FunctionName=followers.function, InvocationType="Event", Payload=b"{}")
+        rollout.client.invoke(FunctionName=rollout.function, InvocationType="Event", Payload=b"{}")
 
     with pytest.raises(UserError, match="read models at"):
-        Followers.of("bucketlens", "s3://elsewhere/models/")
+        Rollout.of("bucketlens", "s3://elsewhere/models/")
 
 
 def test_a_pinned_stack_is_said_to_follow_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,4 +131,4 @@ def test_a_pinned_stack_is_said_to_follow_nothing(tmp_path: Path, monkeypatch: p
     with LocalStack(TEMPLATE, port=0, event_source=False, parameters=pinned, log_folder=tmp_path) as stack:
         monkeypatch.setenv("AWS_ENDPOINT_URL", stack.endpoint_url)
         with pytest.raises(UserError, match=f"pinned to {OLD}"):
-            Followers.of("bucketlens", f"s3://{stack.bucket}/models/")
+            Rollout.of("bucketlens", f"s3://{stack.bucket}/models/")

@@ -29,7 +29,7 @@ _FINAL = frozenset(kind.__name__ for kind in (*FatalError.__subclasses__(), User
 
 
 @dataclass(frozen=True)
-class Followers:
+class Rollout:
     """The functions of a stack, which follow a model location.
 
     Attributes:

@@ -29,7 +29,7 @@ class EventBridge(Protocol):
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]: ...  # noqa: N803 - the SDK's name
 
 
-class Announcer:
+class BatchEventPublisher:
     """Sends one event a batch.
 
     Args:
@@ -42,7 +42,7 @@ class Announcer:
         self._connect = connect
         self._client: EventBridge | None = None
 
-    def announce(self, outcomes: Sequence[Outcome], request_id: str, time_left: float) -> str | None:
+    def publish(self, outcomes: Sequence[Outcome], request_id: str, time_left: float) -> str | None:
         """Send the event of a batch, unless it has no results.
 
         Args:

@@ -14,8 +14,8 @@ from botocore.exceptions import ConnectTimeoutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifier.announcing import DETAIL_TYPE, SOURCE, Announcer, batch_detail
 from classifier.aws import EVENTS_SECONDS, events_client
+from classifier.batch_event import DETAIL_TYPE, SOURCE, BatchEventPublisher, batch_detail
 from classifier.events import ImageRef
 from classifier.model import Prediction
 from classifier.processor import Outcome, OutcomeStatus
@@ -54,7 +54,7 @@ def outcome(key: str, status: OutcomeStatus = OutcomeStatus.CLASSIFIED) -> Outco
 
 def announced(outcomes: list[Outcome]) -> dict[str, Any]:
     bus = Bus()
-    assert Announcer("photos", lambda: bus).announce(outcomes, "request-1", 60) is None
+    assert BatchEventPublisher("photos", lambda: bus).publish(outcomes, "request-1", 60) is None
     (entry,) = bus.entries
     assert (entry["Source"], entry["DetailType"]) == (SOURCE, DETAIL_TYPE)
     detail: dict[str, Any] = json.loads(entry["Detail"])
@@ -101,7 +101,7 @@ def test_whatever_the_keys_are_it_fits_into_an_event(key: str, count: int) -> No
 def test_a_batch_without_results_is_no_event() -> None:
     bus = Bus()
     done = [outcome("incoming/a.jpg", status) for status in (OutcomeStatus.DUPLICATE, OutcomeStatus.FAILED)]
-    assert Announcer("photos", lambda: bus).announce(done, "r", 60) is None
+    assert BatchEventPublisher("photos", lambda: bus).publish(done, "r", 60) is None
     assert bus.entries == []
 
 
@@ -114,14 +114,14 @@ def test_a_batch_without_results_is_no_event() -> None:
     ],
 )
 def test_a_refusal_is_a_reason_and_no_exception(answer: Any, reason: str) -> None:
-    told = Announcer("photos", lambda: Bus(answer)).announce([outcome("incoming/a.jpg")], "r", 60)
+    told = BatchEventPublisher("photos", lambda: Bus(answer)).publish([outcome("incoming/a.jpg")], "r", 60)
     assert told is not None
     assert reason in told
 
 
 def test_the_end_of_an_invocation_is_not_spent_on_it() -> None:
     bus = Bus()
-    told = Announcer("photos", lambda: bus).announce([outcome("incoming/a.jpg")], "r", EVENTS_SECONDS - 0.1)
+    told = BatchEventPublisher("photos", lambda: bus).publish([outcome("incoming/a.jpg")], "r", EVENTS_SECONDS - 0.1)
     assert (told, bus.entries) == ("the invocation's time was up", [])
 
 
