@@ -57,6 +57,16 @@ class Aws:
         self.s3.put_object(Bucket=bucket, Key=key, Body=data)
 
 
+def create_table(dynamodb: Any, name: str) -> None:
+    """A table of images, as the template's two are: results and reviews."""
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "image_uri", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "image_uri", "AttributeType": "S"}],
+    )
+
+
 @pytest.fixture(scope="session")
 def moto_url() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -72,12 +82,7 @@ def aws(moto_url: str) -> Iterator[Aws]:
     s3 = session.client("s3", endpoint_url=moto_url)
     dynamodb = session.client("dynamodb", endpoint_url=moto_url)
     s3.create_bucket(Bucket=BUCKET)
-    dynamodb.create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "image_uri", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "image_uri", "AttributeType": "S"}],
-    )
+    create_table(dynamodb, TABLE)
     yield Aws(moto_url, s3, dynamodb)
     request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")
     urllib.request.urlopen(request, timeout=10).close()

@@ -18,7 +18,7 @@ from bucketlens.reviews import Decision, Review, ReviewSession, ReviewTable, doc
 from classifier.errors import UserError
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
-from tests.conftest import BUCKET, TABLE, Aws
+from tests.conftest import BUCKET, TABLE, Aws, create_table
 from tests.support.images import png
 
 pytestmark = pytest.mark.slow
@@ -38,12 +38,7 @@ FILES = {
 @pytest.fixture
 def session(aws: Aws) -> ReviewSession:
     """Three classified images with the labels hat and dress, and a rejected one."""
-    aws.dynamodb.create_table(
-        TableName="reviews",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "image_uri", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "image_uri", "AttributeType": "S"}],
-    )
+    create_table(aws.dynamodb, "reviews")
     for at, key in enumerate(KEYS):
         put(aws, key, at, top=(Prediction("hat", 0.6), Prediction("dress", 0.4)))
     put(aws, "bad.png", 8, error=Rejection("image.corrupt", "PNG cannot be decoded"))

@@ -16,7 +16,7 @@ from bucketlens.results import plain
 from bucketlens.reviews import ReviewSession, ReviewTable
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelIdentity, Result
-from tests.conftest import BUCKET, TABLE, Aws
+from tests.conftest import BUCKET, TABLE, Aws, create_table
 
 HOST = "127.0.0.1:5556"
 VERSION = "20261120T101500Z-5d313724"
@@ -26,12 +26,7 @@ WHEN = datetime(2026, 11, 21, 10, tzinfo=UTC)
 @pytest.fixture
 def session(aws: Aws) -> ReviewSession:
     """One classified image, and an empty review table."""
-    aws.dynamodb.create_table(
-        TableName="reviews",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "image_uri", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "image_uri", "AttributeType": "S"}],
-    )
+    create_table(aws.dynamodb, "reviews")
     classified(aws, "hat")
     return ReviewSession(aws.dynamodb, TABLE, ReviewTable(aws.dynamodb, "reviews"), "ann", lambda: WHEN)
 
