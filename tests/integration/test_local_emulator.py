@@ -18,16 +18,16 @@ from tests.integration.local_helpers import DEADLINE, ROOT, function_folder, nee
 pytestmark = [needs_emulator, pytest.mark.slow]
 
 CODE = """
-    import os, time
+    import os, signal, threading
 
     def handler(event, context):
         print("handling", sorted(event))
         if "fifo" in event:
             with open(event["fifo"], "w") as fifo:  # opens when the test reads
                 fifo.write(str(os.getpid()))
-            time.sleep(600)
+            signal.pause()
         if "sleep" in event:
-            time.sleep(event["sleep"])
+            threading.Event().wait(event["sleep"])
         if "raise" in event:
             raise ValueError(event["raise"])
         if "exit" in event:
