@@ -196,6 +196,7 @@ def package(
     quantization: QuantizationChoice = QuantizationChoice.AUTO,
     runtime: Runtime = Runtime.LITERT,
     precision: float = 0.95,
+    risk: float | None = None,
     review_threshold: float | None = None,
     data: Path | None = None,
     watcher: Watcher = SILENT,
@@ -204,7 +205,9 @@ def package(
 
     Args:
         runtime: the interpreter that will serve; a model that it cannot run is refused.
-        precision: that predictions not marked for review should have; ``review_threshold`` sets the limit directly.
+        precision: that predictions not marked for review should have.
+        risk: instead, guarantee with 95 % confidence that at most this share of them is wrong.
+        review_threshold: instead, set the limit directly.
         data: where the run's photos are now, if they have been moved.
 
     Example: ``package(Path("runs/digits"), Path("bundles/digits")).manifest.version``
@@ -221,6 +224,7 @@ def package(
         quantization=quantization,
         runtime=runtime,
         precision=precision,
+        risk=risk,
         review_threshold=review_threshold,
         data=data,
         progress=watcher.progress,

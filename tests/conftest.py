@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import settings
 from moto.server import ThreadedMotoServer
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,10 @@ os.environ.update(
 for variable in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
     os.environ.pop(variable, None)
 
+
+# A machine with other work is no failure.
+settings.register_profile("bucketlens", deadline=None)
+settings.load_profile("bucketlens")
 
 # One line a request would bury what a failed test says.
 logging.getLogger("werkzeug").setLevel(logging.WARNING)

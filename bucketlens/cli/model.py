@@ -208,6 +208,14 @@ def package(
         float,
         typer.Option(min=0.0, max=1.0, help="Target precision of the predictions that are not marked for review."),
     ] = 0.95,
+    risk: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001,
+            max=0.5,
+            help="Guarantee instead, with 95 % confidence, that at most this share of them is wrong.",
+        ),
+    ] = None,
     review_threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Set the review threshold by hand instead.")
     ] = None,
@@ -225,6 +233,7 @@ def package(
             quantization=quantization,
             runtime=runtime,
             precision=precision,
+            risk=risk,
             review_threshold=review_threshold,
             data=data,
             watcher=screen,

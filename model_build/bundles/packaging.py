@@ -32,7 +32,7 @@ from model_build.evaluation.gate import Check, Evidence, GateLimits, TestedThres
 from model_build.files import require_free, write_atomic
 from model_build.metrics.answers import AnswerMix, Quality, judge
 from model_build.metrics.calibration import scaled
-from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold
+from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold, guaranteed_threshold
 from model_build.report.evaluation_parts import mistake_pictures
 from model_build.report.model_report import RunEvidence, render_report
 from model_build.tflite.running import Latency, describe, inspect_quietly, load_quietly, predict_all
@@ -53,6 +53,7 @@ def package(
     quantization: QuantizationChoice = QuantizationChoice.AUTO,
     runtime: Runtime = Runtime.LITERT,
     precision: float = DEFAULT_PRECISION,
+    risk: float | None = None,
     review_threshold: float | None = None,
     limits: GateLimits = GateLimits(),  # noqa: B008
     data: Path | None = None,
@@ -66,6 +67,7 @@ def package(
         quantization: one format, or ``auto`` for the one that conversion chose.
         runtime: the interpreter that will serve.
         precision: wanted of the predictions that are not marked for review.
+        risk: guaranteed instead, of those: at most this share is wrong, with 95 % confidence.
         review_threshold: set by hand; None chooses it for ``precision``, unless the run's configuration has set it.
         limits: of the gate, whose verdict goes into the report; publishing asks again.
         data: where the photos are now, if they have been moved.
@@ -92,7 +94,7 @@ def package(
     split, model = run.split(data), load_quietly(content, plain)
     validation = _Answers.of(run, model, split.photos[VALIDATION], chosen.temperature, progress)
     test = _Answers.of(run, model, split.photos[TEST], chosen.temperature, progress)
-    review = _review(run, validation, test, precision, review_threshold)
+    review = _review(run, validation, test, precision, risk, review_threshold)
     manifest = replace(
         plain,
         output=replace(plain.output, temperature=chosen.temperature),
@@ -170,13 +172,25 @@ class _Answers:
 
 
 def _review(
-    run: Run, validation: _Answers, test: _Answers, precision: float, review_threshold: float | None
+    run: Run,
+    validation: _Answers,
+    test: _Answers,
+    precision: float,
+    risk: float | None,
+    review_threshold: float | None,
 ) -> TestedThreshold:
     """The review threshold, chosen on the validation photos unless it is given, and what it does on the test photos."""
     configured = None if run.config.review_threshold == TrainingConfig.review_threshold else run.config.review_threshold
     by_hand = configured if review_threshold is None else review_threshold
     answers = validation.served()
-    chosen = choose_threshold(*answers, precision) if by_hand is None else given_threshold(by_hand, *answers, precision)
+    if review_threshold is not None and risk is not None:
+        raise UserError("a review threshold set by hand guarantees no risk: give one or the other")
+    if by_hand is not None and risk is None:
+        chosen = given_threshold(by_hand, *answers, precision)
+    elif risk is not None:
+        chosen = guaranteed_threshold(*answers, risk)
+    else:
+        chosen = choose_threshold(*answers, precision)
     confidence, right = test.served()
     accepted = confidence >= chosen.value
     return TestedThreshold(

@@ -259,4 +259,6 @@ def _measured(document: dict[str, Any] | None) -> SplitMetrics | None:
         return None
     classes = {str(label): ClassMetrics(**one) for label, one in document.get("classes", {}).items()}
     low, high = document["interval_95"]
-    return SplitMetrics(**{**known_fields(SplitMetrics, document), "interval_95": (low, high), "classes": classes})
+    curve = tuple((float(coverage), float(risk)) for coverage, risk in document.get("risk_coverage", []))
+    typed = {"interval_95": (low, high), "classes": classes, "risk_coverage": curve}
+    return SplitMetrics(**{**known_fields(SplitMetrics, document), **typed})

@@ -8,6 +8,7 @@ from model_build.html.charts import WIDTH, legend, short, svg, ticks
 from model_build.html.elements import Html, text
 from model_build.metrics.calibration import Calibration
 from model_build.metrics.scores import Scores
+from model_build.metrics.threshold import Curve
 
 STYLE = """
 svg .line { fill: none; stroke-width: 2; } svg .line1 { stroke: var(--series1); } svg .line2 { stroke: var(--series2); }
@@ -85,6 +86,32 @@ def reliability(calibration: Calibration, label: str, *, threshold: float | None
         anchor, shift = ("end", -5) if threshold > 0.5 else ("start", 5)
         parts.append(f'<text class="small" x="{place + shift:.1f}" y="{top + 12}" text-anchor="{anchor}">review</text>')
     return svg(parts, bottom + 26, label, left + side + 24)
+
+
+def risk_coverage(series: Sequence[tuple[str, Curve]], *, accepted: float | None = None) -> Html:
+    """Risk over coverage, a step for each point; at most three lines. ``accepted`` marks a coverage."""
+    left, right, top, tall = 56, 16, 30, 190
+    scale = ticks(max((risk for _, curve in series for _, risk in curve), default=0.0) or 0.01, 4)
+    bottom, wide = top + tall, WIDTH - left - right
+    parts = [legend([name for name, _ in series], left, _dash)]
+    for value in scale:
+        y = bottom - value / scale[-1] * tall
+        parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{WIDTH - right}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    for step in range(6):
+        x = left + step / 5 * wide
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{step / 5:.0%}</text>')
+    if accepted:
+        x = left + accepted * wide
+        anchor, shift = ("end", -5) if accepted > 0.5 else ("start", 5)
+        parts.append(f'<line class="mark" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}" stroke-dasharray="4 3"/>')
+        parts.append(f'<text class="small" x="{x + shift:.1f}" y="{top + 12}" text-anchor="{anchor}">accepted</text>')
+    for number, (name, curve) in enumerate(series, start=1):
+        points = " ".join(
+            f"{left + coverage * wide:.1f},{bottom - risk / scale[-1] * tall:.1f}" for coverage, risk in curve
+        )
+        parts.append(f'<polyline class="line line{number}" points="{points}"><title>{text(name)}</title></polyline>')
+    return svg(parts, bottom + 26, "Share of accepted predictions that are wrong, by share of photos accepted")
 
 
 def confusion(scores: Scores) -> Html:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from model_build.metrics.calibration import Calibration, calibration, scaled
 from model_build.metrics.scores import Scores, score
+from model_build.metrics.threshold import Curve, risk_coverage
 
 CONFIDENCE_BINS = 10
 """Of equal width over [0, 1], in :class:`AnswerMix`."""
@@ -44,7 +45,7 @@ class SplitMetrics:
     """What a manifest says of the answers to the photos of one split.
 
     No confusion matrix, which grows with the square of the labels. Calibration errors and losses are before and after
-    temperature scaling.
+    temperature scaling; ``risk_coverage`` is of the confidences as served.
     """
 
     accuracy: float
@@ -56,6 +57,7 @@ class SplitMetrics:
     ece: float | None = None
     nll_before: float | None = None
     nll: float | None = None
+    risk_coverage: Curve = ()
     classes: dict[str, ClassMetrics] = field(default_factory=dict)
 
 
@@ -68,6 +70,7 @@ class Quality:
     temperature: float
     before: Calibration
     after: Calibration
+    curve: Curve
     worst: tuple[Mistake, ...]
 
     def measured(self) -> SplitMetrics:
@@ -82,6 +85,7 @@ class Quality:
             ece=round(self.after.error, 6),
             nll_before=round(self.before.nll, 6),
             nll=round(self.after.nll, 6),
+            risk_coverage=self.curve,
             classes={one.label: ClassMetrics(one.precision, one.recall, one.f1, one.support) for one in scores.classes},
         )
 
@@ -111,6 +115,7 @@ def judge(unscaled: ArrayLike, truth: NDArray[np.int64], labels: Sequence[str], 
         temperature=temperature,
         before=calibration(before, truth),
         after=calibration(after, truth),
+        curve=risk_coverage(after.max(axis=1), before.argmax(axis=1) == truth),
         worst=mistakes(after, truth, labels),
     )
 

@@ -155,7 +155,18 @@ def _calibration(manifest: Manifest, quality: Quality) -> list[Html]:
             ),
         ]
     )
-    return [element("p", told), element("div", pair, "pair")]
+    parts = [element("p", told), element("div", pair, "pair")]
+    measured = Evidence.of(manifest)
+    splits = [("validation", measured.validation), ("test", measured.test)]
+    curves = [(name, one.risk_coverage) for name, one in splits if one is not None and one.risk_coverage]
+    if curves:
+        accepted = measured.review.accepted if measured.review else None
+        caption = (
+            "What share of the accepted predictions is wrong when only the surest are accepted. The line marked"
+            f" accepted is the review threshold, {manifest.review_threshold:g}."
+        )
+        parts += [element("h3", "Risk"), figure(quality_charts.risk_coverage(curves, accepted=accepted), caption)]
+    return parts
 
 
 def _share(value: float | None) -> str:

@@ -207,7 +207,7 @@ STEPS = st.one_of(
 
 
 @pytest.mark.parametrize("mode", ["image", "jsonl"])
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=3, max_size=12))
 def test_any_history_ends_with_item_and_document_of_the_newest_content(
     aws: Aws, model: Model, mode: str, steps: list[tuple[Any, ...]]

@@ -60,7 +60,7 @@ def answer(call: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize("versioned", [False, True])
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=st.lists(PUT | OTHER, max_size=12))
 def test_objects_and_conditional_writes(account: None, versioned: bool, operations: list[tuple[Any, ...]]) -> None:
     client = boto3.client("s3")
@@ -106,7 +106,7 @@ def test_objects_and_conditional_writes(account: None, versioned: bool, operatio
         client.delete_bucket(Bucket=BUCKET)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(condition=CONDITION, item=ITEM)
 def test_conditions(condition: str, item: dict[str, dict[str, str]]) -> None:
     values = {name: {"S": name[1:]} for name in re.findall(r":\w+", condition)}

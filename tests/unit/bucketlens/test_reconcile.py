@@ -121,7 +121,7 @@ def worlds(draw: st.DrawFn) -> World:
     return world
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(worlds(), st.sampled_from(["incoming/", "incoming/a", "incoming/dt="]), st.sampled_from([None, NEW]))
 def test_the_differences_are_those_of_a_naive_comparison(world: World, prefix: str, older_than: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -177,7 +177,7 @@ def test_damaged_exif_does_not_cost_the_picture() -> None:
     assert decode(data, height=8, width=8).format == "JPEG"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     image_format=st.sampled_from(SUPPORTED_FORMATS),
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=8),

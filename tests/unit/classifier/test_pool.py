@@ -102,7 +102,7 @@ def test_bombs_are_refused_at_once_and_by_name(name: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     image_format=st.sampled_from(SUPPORTED_FORMATS),
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=6)), max_size=8),

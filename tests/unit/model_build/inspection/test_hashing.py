@@ -51,7 +51,7 @@ def test_nearly_every_copy_stays_within_the_thresholds(change: Change) -> None:
     assert found >= 38
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**32))
 def test_other_scenes_and_mirrored_ones_do_not(seed: int) -> None:
     one = scene(seed)

@@ -39,7 +39,7 @@ def clustered(draw: st.DrawFn) -> Hashes:
     return np.array(values, dtype=np.uint64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hashes=clustered(), distance=st.sampled_from([0, 1, 3, 4, 7, 10, 11]))
 def test_the_banded_search_finds_exactly_what_brute_force_finds(hashes: Hashes, distance: int) -> None:
     pairs = found(hashes, distance)
@@ -60,7 +60,7 @@ def test_more_equal_hashes_than_a_chunk_holds_are_all_paired_in_pieces() -> None
     assert max(pieces) <= 1 << 20
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
 def test_components_join_what_a_chain_of_pairs_connects(pairs: list[tuple[int, int]]) -> None:
     components = Components(20)
