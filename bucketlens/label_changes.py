@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,19 +39,23 @@ class LabelChanges:
         difference: ``photo`` of a change is the object's key; nobody knows the truth.
         pictures: of the images that change, by key.
         thresholds: under which each of the two models marks a prediction for review.
-        more: whether there were more images than were to be compared.
+        listed: how many images there were, of which a sample may have been compared.
     """
 
     source: DataUri
     difference: Difference
     pictures: dict[str, Picture]
     thresholds: tuple[float, float]
-    more: bool
+    listed: int
 
     @property
     def flows(self) -> list[tuple[tuple[str, str], int]]:
         """How many images change from which label to which, most first."""
         return Counter((change.a, change.b) for change in self.difference.changes).most_common()
+
+    @property
+    def sampled(self) -> bool:
+        return self.difference.photos + len(self.difference.unreadable) < self.listed
 
     @property
     def rejected(self) -> Counter[str]:
@@ -84,7 +88,7 @@ def find_label_changes(
             takes them.
         prefix: ``s3://bucket/incoming/...``.
         at: the model location that bare versions belong to.
-        limit: compare only this many images, in the order of their keys.
+        limit: compare only this many images: a sample of all keys, the same one each time.
 
     Raises:
         UserError: no such model, or no image that can be classified.
@@ -95,9 +99,10 @@ def find_label_changes(
     s3 = connect()
     first, second = (open_model(one, at=at, client=lambda: s3) for one in (a, b))
     step("listing images")
-    listed = _listed(s3, source)
-    images = list(itertools.islice(listed, limit))
-    more = next(listed, None) is not None
+    images = list(_listed(s3, source))
+    listed = len(images)
+    if limit is not None:
+        images = sorted(sorted(images, key=_shuffled)[:limit], key=lambda image: image.key)
     step("classifying")
     changes: list[Change] = []
     rejected: list[Unreadable] = []
@@ -123,8 +128,12 @@ def find_label_changes(
         Difference(first.name, second.name, compared, in_order(changes), 0, 0, tuple(rejected)),
         {key: Picture(source.bucket, key, etag) for key, etag in etags.items()},
         (first.manifest.review_threshold, second.manifest.review_threshold),
-        more,
+        listed,
     )
+
+
+def _shuffled(image: _Stored) -> bytes:
+    return hashlib.sha256(image.key.encode(errors="surrogatepass")).digest()
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ def _parts(found: LabelChanges, pictures: Mapping[str, bytes], made_at: str) -> 
         (f"{len(difference.unreadable):,}", "rejected, by both models"),
     ]
     yield elements.tiles(tiles)
-    if found.more:
-        yield element("p", f"Only the first {compared + len(difference.unreadable):,} images, in the order of keys.")
+    if found.sampled:
+        yield element("p", f"A sample, spread over all {found.listed:,} images.")
     if found.rejected:
         yield elements.table(("reason of rejection", "images"), found.rejected.most_common())
     if not changed:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,7 +23,17 @@ from classifier.records import SCHEMA_VERSION, Status
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-COLUMNS = ("image_uri", "status", "label", "confidence", "needs_review", "error_code", "model_version", "classified_at")
+COLUMNS = (
+    "image_uri",
+    "status",
+    "label",
+    "confidence",
+    "needs_review",
+    "error_code",
+    "model_version",
+    "classified_at",
+    "error_message",
+)
 
 Item = dict[str, Any]
 
@@ -119,6 +130,33 @@ def _request(query: Query) -> dict[str, Any]:
     if names:
         request |= {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
     return request
+
+
+def counts(items: Iterable[Item]) -> list[Item]:
+    """How many results there are of each label and error code, by the version of the model that made them.
+
+    Returns:
+        ``model_name``, ``model_version``, ``label`` or ``error_code``, ``images``, and those that ``needs_review``
+        counts; the newest version first, of each the most frequent first.
+    """
+    images: Counter[tuple[str, str, str | None, str | None]] = Counter()
+    unsure: Counter[tuple[str, str, str | None, str | None]] = Counter()
+    for item in items:
+        key = (item["model_version"], item["model_name"], item.get("label"), item.get("error_code"))
+        images[key] += 1
+        unsure[key] += bool(item.get("needs_review"))
+    rows = [
+        {
+            "model_name": key[1],
+            "model_version": key[0],
+            "label": key[2],
+            "error_code": key[3],
+            "images": count,
+            "needs_review": unsure[key],
+        }
+        for key, count in sorted(images.items(), key=lambda one: (-one[1], one[0][2] or "", one[0][3] or ""))
+    ]
+    return sorted(rows, key=lambda row: str(row["model_version"]), reverse=True)
 
 
 def document(item: Item) -> dict[str, Any]:

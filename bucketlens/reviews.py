@@ -7,6 +7,7 @@ is right then follows for every later model: the label that a person gave is com
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -258,15 +259,17 @@ class Candidate:
 
     First what the model itself is unsure of (``needs_review``), then by the lead of the best label over the second:
     margin sampling, which needs the fewest labels of the simple measures over many data sets
-    (https://arxiv.org/abs/2210.03822). The URI makes the order one.
+    (https://arxiv.org/abs/2210.03822). Quantized models give many the same lead: these come in an order that has
+    nothing to do with their names, so that more than the first folder is looked at.
 
     Attributes:
+        shuffled: a digest of the URI.
         position: of the result among those it was read with.
     """
 
     needs_no_review: bool
     lead: float
-    image_uri: str
+    shuffled: bytes
     position: int
     label: str
     day: str
@@ -282,7 +285,7 @@ class Candidate:
         return cls(
             not item["needs_review"],
             round(best - second, 6),
-            item["image_uri"],
+            hashlib.sha256(item["image_uri"].encode(errors="surrogatepass")).digest(),
             position,
             item["label"],
             item["classified_at"][:10],

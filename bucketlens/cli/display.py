@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -75,6 +76,13 @@ def messages() -> Console:
 
 def results() -> Console:
     return Console(highlight=False)
+
+
+def print_table(table: Table) -> None:
+    """Print a table of data, where "[red]" is no markup, on standard output: in full width to a pipe or file."""
+    wide = Console(width=sys.maxsize)
+    width = None if Console().is_terminal else Measurement.get(wide, wide.options, table).maximum
+    Console(markup=False, highlight=False, width=width).print(table)
 
 
 def progress_bar(console: Console, *more: ProgressColumn, shown: bool = True) -> Progress:

@@ -8,7 +8,6 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from bucketlens.cli import display
@@ -62,7 +61,7 @@ def list_(
                     table.add_row(*("" if value is None else printable(str(value)) for value in row))
                 count += 1
     if count and output is Format.TABLE:
-        Console(markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+        display.print_table(table)
     if not count:
         display.messages().print("the dead-letter queue is empty")
 

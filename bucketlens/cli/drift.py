@@ -6,7 +6,6 @@ from typing import Annotated
 
 import boto3
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from bucketlens import results
@@ -70,7 +69,7 @@ def drift(
     table = Table("label", "baseline", "now", title="shares of labels that changed most", title_justify="left")
     for share in found.shares[:_LABELS_SHOWN]:
         table.add_row(printable(share.label), f"{share.expected:.1%}", f"{share.actual:.1%}")
-    Console(markup=False, highlight=False).print(table)
+    display.print_table(table)
     display.messages().print(
         f"{found.actual.answers:,} results of model {found.model_version} in {days} days, against {found.baseline}"
         f" ({found.expected.answers:,} images)",

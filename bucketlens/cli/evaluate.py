@@ -55,7 +55,7 @@ def diff(
         Path, typer.Option("--out", metavar="FILE.html", help="With --prefix: page with the pictures to write.")
     ] = Path("label-changes.html"),
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="With --prefix: compare at most this many images.")
+        int | None, typer.Option("--limit", min=1, help="With --prefix: compare a sample of this many images.")
     ] = None,
     at: Annotated[str | None, typer.Option("--at", help="Model location that bare versions belong to.")] = None,
     format_: Annotated[Format, typer.Option("--format", help="table, json or csv")] = Format.TABLE,
@@ -79,8 +79,9 @@ def diff(
     _show(found.difference, format_, truth_known=False)
     for code, count in found.rejected.most_common():
         display.messages().print(f"rejected by both: {count} {code}", markup=False)
-    if found.more:
-        display.messages().print("there are more images; --limit takes more", markup=False)
+    if found.sampled:
+        told = f"a sample, spread over all {found.listed:,} images; --limit takes more"
+        display.messages().print(told, markup=False)
     display.messages().print(f"written: {out}", markup=False)
 
 

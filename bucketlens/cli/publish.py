@@ -119,7 +119,7 @@ def rollback(
     """
     rollout = _rollout(wait, stack, at)
     left, version = model_build.rollback(at, dry_run=dry_run)
-    display.messages().print(f"{'would leave' if dry_run else 'left'} {left}", markup=False)
+    display.messages().print(f"{'would be live' if dry_run else 'live'}; before: {left}", markup=False)
     if not dry_run:
         _wait_for(rollout, version)
     typer.echo(version)
@@ -137,7 +137,7 @@ def versions(
     if format_ is TableOrJson.JSON:
         typer.echo(json.dumps([asdict(one) for one in found]))
     elif found:
-        display.results().print(display.versions_table(found))
+        display.print_table(display.versions_table(found))
     else:
         display.messages().print(f"nothing is published at {at}", markup=False)
 

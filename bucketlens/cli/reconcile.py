@@ -138,7 +138,7 @@ def _show(found: Audit, ledger: Ledger, scope: Scope, output: Format) -> None:
             (example,) = ledger.examples(kind, 1)
             name = kind.replace("_", " ")
             table.add_row(name, f"{found.counts[kind]:,}", printable(example), meaning)
-    Console(markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+    display.print_table(table)
 
 
 def _print_json(found: Audit, ledger: Ledger, scope: Scope) -> None:

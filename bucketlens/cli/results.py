@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from bucketlens import polling, results
+from bucketlens.cli import display
 from bucketlens.cli.display import Format, TableOrJson, messages, progress_bar
 from bucketlens.escaping import json_text, printable
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
@@ -114,6 +114,36 @@ def find(
 
 
 @app.command()
+def count(
+    prefix: PrefixOption = None,
+    output: Annotated[Format, typer.Option("--format", help="json is JSON Lines: one row a line.")] = Format.TABLE,
+    stack: StackOption = DEFAULT_STACK,
+) -> None:
+    """Count results by model version and label, and the rejected by error code. Reads the whole table.
+
+    Example: bucketlens results count --prefix 2026/11/
+    """
+    deployed = Stack.find(stack)
+    _, dynamodb = clients()
+    below = None if prefix is None else f"s3://{deployed.bucket}/{deployed.prefix(prefix)}"
+    rows = results.counts(results.find(dynamodb, deployed.table, results.Query(prefix=below)))
+    if output is Format.JSON:
+        results.write_json(rows, sys.stdout)
+    elif output is Format.CSV:
+        results.write_csv(iter(rows), sys.stdout, tuple(rows[0]) if rows else ())
+    elif rows:
+        table = Table("model", "version", "label or error code")
+        for name in ("images", "need review"):
+            table.add_column(name, justify="right")
+        for row in rows:
+            named = (row["model_name"], row["model_version"], row["label"] or row["error_code"])
+            table.add_row(*map(printable, named), f"{row['images']:,}", f"{row['needs_review']:,}")
+        display.print_table(table)
+    if not rows:
+        Console(stderr=True).print("there are no results", style="yellow")
+
+
+@app.command()
 def watch(
     prefix: PrefixOption = None,
     interval: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Between two looks at the table.")] = 2.0,
@@ -164,16 +194,10 @@ def print_table(items: Iterator[results.Item], *, title: str | None = None, most
         )
     if not shown:
         return 0
-    # Cells are data: a label such as "[red]" is not markup.
-    Console(markup=False, width=None if out.is_terminal else _full_width(table)).print(table)
+    display.print_table(table)
     if next(items, None) is not None:
         Console(stderr=True).print(f"the first {most}; --format json or csv prints all", style="yellow")
     return len(shown)
-
-
-def _full_width(table: Table) -> int:
-    wide = Console(width=sys.maxsize)
-    return Measurement.get(wide, wide.options, table).maximum
 
 
 def _line(item: results.Item) -> str:
@@ -212,6 +236,6 @@ def _wait(wanted: int, count: Callable[[], int], timeout: float, what: str) -> s
     if counted >= wanted:
         return None
     return (
-        f"after {timeout:g} s {counted} of {wanted} {what}; `bucketlens dlq list` shows what failed, `bucketlens"
-        " reconcile` what is missing"
+        f"after {timeout:g} s {counted} of {wanted} {what}; --timeout waits longer, `bucketlens dlq list` shows what"
+        " failed, `bucketlens reconcile` what is missing"
     )

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from bucketlens import results
 from bucketlens.annotations import importing
+from bucketlens.cli import display
 from bucketlens.cli.display import Format, Screen, messages
 from bucketlens.cli.model import DryRunOption
 from bucketlens.cli.results import StackOption, print_table
@@ -165,6 +166,6 @@ def _print_decisions(reviews: Iterator[Review], limit: int, output: Format) -> N
         for row in rows[:limit]:
             cells = (printable(row.get(name, "")) for name in _COLUMNS[1:-1])
             table.add_row(printable(row["image_uri"].split("/", 3)[3]), *cells)
-        Console(markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+        display.print_table(table)
     if not rows:
         Console(stderr=True).print("nothing is decided yet", style="yellow")

@@ -216,9 +216,12 @@ def _golden_photos(
     if not folder.is_dir():
         raise UserError(f"the folder of golden photos {folder} does not exist")
     found: list[tuple[GoldenFile, NDArray[np.uint8]]] = []
-    for path in sorted(folder.iterdir()):
-        if len(found) == _MOST_GOLDEN or not path.is_file() or path.name.startswith("."):
-            continue
+    photos = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    if not photos:
+        raise UserError(f"the folder of golden photos {folder} holds no files; those in folders below it are not read")
+    for path in photos:
+        if len(found) == _MOST_GOLDEN:
+            break
         data = path.read_bytes()
         spec = manifest.input
         try:

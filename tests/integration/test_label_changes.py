@@ -92,7 +92,7 @@ def test_the_changes_as_table_and_csv(model: Command, versions: tuple[str, str],
     code, out, err = model(*versions, "--at", URI, "--prefix", PREFIX, "--limit", "2")
     assert code == 0
     assert "1 of 2 images change their label" in out
-    assert "there are more images; --limit takes more" in err
+    assert "a sample, spread over all 6 images; --limit takes more" in err
     code, out, _ = model(versions[0], versions[0], "--at", URI, "--prefix", PREFIX)
     assert out.startswith("0 of 4 images change their label")
     assert "Every image keeps its label." in (tmp_path / "label-changes.html").read_text()

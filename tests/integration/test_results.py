@@ -239,6 +239,19 @@ def test_formats_hold_what_was_found(stack: LocalStack) -> None:
     assert (rows[0]["label"], rows[0]["confidence"], rows[0]["needs_review"]) == ("dog, hot", "0.3", "true")
 
 
+def test_counts_by_model_version_label_and_error_code(command: Callable[..., Any], stack: LocalStack) -> None:
+    found = list(find(stack.aws.dynamodb, stack.table, Query()))
+    rows = [json.loads(line) for line in command("count", "--format", "json").stdout.splitlines()]
+    assert sum(row["images"] for row in rows) == len(found)
+    assert sum(row["needs_review"] for row in rows) == sum(bool(one.get("needs_review")) for one in found)
+    [cats] = [row for row in rows if row["label"] == "cat"]
+    assert cats["images"] == sum(one.get("label") == "cat" for one in found)
+    assert {row["error_code"] for row in rows} - {None} == {one["error_code"] for one in found if "error_code" in one}
+    assert command("count", "--prefix", "nowhere/").stdout == ""
+    assert "cat" in command("count").stdout
+    assert command("count", "--format", "csv").stdout.startswith("model_name,model_version,label,error_code,images,")
+
+
 def test_the_query_is_paged_through(stack: LocalStack, tmp_path: Path) -> None:
     for index in range(60):
         image = ImageFacts(stack.bucket, f"incoming/many/{index}.jpg")

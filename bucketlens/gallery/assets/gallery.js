@@ -887,6 +887,7 @@ let loading = live;
 async function load() {
   loading = true;
   $("refresh").disabled = true;
+  $("counts-button").disabled = !table.count; // of a part they would be wrong
   $("problem").hidden = true;
   const fresh = emptyTable();
   let last = {};
@@ -924,6 +925,7 @@ async function load() {
   $("drift").textContent = last.drift ?? "";
   loading = false;
   $("refresh").disabled = false;
+  $("counts-button").disabled = false;
   $("read").textContent = `read ${new Date().toLocaleTimeString("en-GB")}`;
   showTable();
 }
@@ -934,7 +936,7 @@ function showTable() {
   makeFacets();
   makeFolders();
   update({ keepPlace: true });
-  if (loading) $("summary").textContent = `Loading: ${number.format(table.count)} results so far`;
+  if (loading) $("summary").textContent = `Loading: ${number.format(table.count)} results so far, not yet in their order`;
 }
 
 /** Says, to the performance timeline and to tests, that everything is shown. */

@@ -95,6 +95,16 @@ def test_first_comes_what_the_model_is_unsure_of_then_the_closest_call() -> None
     ]
 
 
+def test_of_equal_calls_more_than_the_first_folder_is_looked_at() -> None:
+    calls = [
+        item(f"{folder}/{at}.jpg", "cat", 0.4, top=[{"label": one, "confidence": 0.4} for one in ("cat", "dog")])
+        for folder in "abcd"
+        for at in range(20)
+    ]
+    first = look_first(calls, Quotas())[:20]
+    assert {one["image_uri"].split("/")[-2] for one in first} == set("abcd")
+
+
 @given(st.permutations(RESULTS[:40]), st.integers(1, 5) | st.none(), st.integers(1, 9) | st.none())
 def test_the_queue_keeps_its_quotas_and_does_not_depend_on_the_order_of_reading(
     items: list[dict[str, Any]], per_label: int | None, per_day: int | None
