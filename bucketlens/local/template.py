@@ -162,6 +162,8 @@ def _translate(path: Path, sam: dict[str, Any], parameters: Mapping[str, str]) -
         translated: dict[str, Any] = translator.translate(sam, dict(parameters))
     except InvalidDocumentException as error:
         raise UserError(f"{path} is not a valid SAM template: {'; '.join(c.message for c in error.causes)}") from error
+    finally:
+        translator.metrics.publish()  # to nobody: it warns of what it has counted and not published
     return translated
 
 

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from classifier.errors import ConfigError, ModelIncompatibleError, ModelIntegrityError
-from classifier.imaging import ResizePolicy
+from classifier.imaging import DRAFT_MARGINS, EARLIER_DRAFT_MARGIN, DecodedImage, Limits, ResizePolicy, decode
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION, DRAFT_SCHEMA_VERSION = "1", "2"
+"""Of manifests. Those that state a ``draft_margin`` have the second, which functions that would ignore it refuse."""
 MANIFEST_NAME = "manifest.json"
 POINTER_NAME = "current.json"
 MODEL_NAME = "model.tflite"
@@ -33,6 +34,7 @@ _MISTYPED_VERSION = re.compile(r"\d{8}T.*")
 MAX_LABEL_BYTES = 2048  # a label is the partition key of an index (DynamoDB Developer Guide, "Constraints")
 _DTYPES = ("uint8", "int8", "float32")
 _OUTPUT_KINDS = ("softmax", "logits")
+_LIMITS = Limits()
 
 T = TypeVar("T")
 
@@ -87,7 +89,11 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything the function must know to serve the model, and everything a reader should know to trust it."""
+    """Everything the function must know to serve the model, and everything a reader should know to trust it.
+
+    Attributes:
+        draft_margin: as :func:`classifier.imaging.decode` has it.
+    """
 
     name: str
     version: str
@@ -104,14 +110,29 @@ class Manifest:
     dataset: dict[str, Any] = field(default_factory=dict)
     libraries: dict[str, str] = field(default_factory=dict)
     minimum_interpreter: dict[str, str] = field(default_factory=dict)
-    schema_version: str = SCHEMA_VERSION
+    draft_margin: int = EARLIER_DRAFT_MARGIN
 
     @property
     def model(self) -> FileEntry:
         return self.files[MODEL_NAME]
 
+    def decode(self, data: bytes, limits: Limits = _LIMITS) -> DecodedImage:
+        """An image file as this model takes it: :func:`classifier.imaging.decode`, which raises ImageRejected."""
+        return decode(
+            data,
+            height=self.input.height,
+            width=self.input.width,
+            policy=self.resize,
+            draft_margin=self.draft_margin,
+            limits=limits,
+        )
+
     def to_bytes(self) -> bytes:
-        return (json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n").encode()
+        document = {**asdict(self), "schema_version": DRAFT_SCHEMA_VERSION}
+        if self.draft_margin == EARLIER_DRAFT_MARGIN:  # what functions of before can serve they shall be able to read
+            del document["draft_margin"]
+            document["schema_version"] = SCHEMA_VERSION
+        return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -122,10 +143,11 @@ class Manifest:
             ModelIncompatibleError: it is of a schema version this code does not know.
         """
         document = _json_object(data, MANIFEST_NAME)
-        if document.get("schema_version") != SCHEMA_VERSION:
+        if document.get("schema_version") not in (SCHEMA_VERSION, DRAFT_SCHEMA_VERSION):
             raise ModelIncompatibleError(
                 f"{MANIFEST_NAME} has schema version {document.get('schema_version')!r}; this code reads"
-                f" {SCHEMA_VERSION!r}. Publish the model with this release of Bucketlens, or update the function"
+                f" {SCHEMA_VERSION!r} and {DRAFT_SCHEMA_VERSION!r}. Publish the model with this release of Bucketlens,"
+                " or update the function"
             )
         manifest = _parsed(MANIFEST_NAME, lambda: cls._from_document(document))
         manifest._check()
@@ -134,6 +156,7 @@ class Manifest:
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Self:
         scaling = document["scaling"]
+        stated = document["schema_version"] == DRAFT_SCHEMA_VERSION
         return cls(
             name=str(document["name"]),
             version=str(document["version"]),
@@ -163,6 +186,7 @@ class Manifest:
             dataset=dict(document.get("dataset", {})),
             libraries=dict(document.get("libraries", {})),
             minimum_interpreter=dict(document.get("minimum_interpreter", {})),
+            draft_margin=int(document["draft_margin"]) if stated else EARLIER_DRAFT_MARGIN,
         )
 
     def _check(self) -> None:
@@ -183,6 +207,7 @@ class Manifest:
                 self.output.dtype not in _DTYPES,
                 f"output dtype {self.output.dtype!r} is not one of {', '.join(_DTYPES)}",
             ),
+            (self.draft_margin not in DRAFT_MARGINS, f"the draft margin {self.draft_margin} is unknown"),
             (self.output.kind not in _OUTPUT_KINDS, f"output kind {self.output.kind!r} is unknown"),
             (not 0 < self.output.temperature < math.inf, "the temperature is not a positive number"),
             (not 0 <= self.review_threshold <= 1, "the review threshold is not between 0 and 1"),

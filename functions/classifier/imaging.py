@@ -4,9 +4,9 @@ The function, the evaluation, the int8 calibration and the golden test call :fun
 pixels in production that differ from those it was trained and proven on.
 
 What it does, in order: refuse by size, signature and pixel count before any full decode; decode (JPEG at 1/2, 1/4 or
-1/8 of its size when that still leaves twice the model's input, which costs a quarter of a full decode and changes
-pixels by 3 of 255 at most); apply the EXIF orientation; bring every Pillow mode to RGB, transparency over white;
-resize with Pillow's antialiased bilinear filter by the bundle's policy.
+1/8 of its size when that still leaves the model's input times the bundle's draft margin); apply the EXIF orientation;
+bring every Pillow mode to RGB, transparency over white; resize with Pillow's antialiased bilinear filter by the
+bundle's policy.
 """
 
 from __future__ import annotations
@@ -65,7 +65,12 @@ _WHITE = (255, 255, 255)
 # decoder, its output and ours; a float TIFF, its array and what is computed from it.
 _DECODING_BYTES = {"JPEG": 8}
 _MOST_DECODING_BYTES = 16
-_DRAFT_MARGIN = 2  # decode a JPEG to at least this many times the size it is then resized to
+
+DRAFT_MARGIN = 1
+"""Of new bundles: cheaper than 2, and as accurate (docs/training.md)."""
+EARLIER_DRAFT_MARGIN = 2
+"""Of bundles whose manifest states none."""
+DRAFT_MARGINS = (DRAFT_MARGIN, EARLIER_DRAFT_MARGIN)
 
 
 class ResizePolicy(StrEnum):
@@ -118,12 +123,19 @@ def decode(
     height: int,
     width: int,
     policy: ResizePolicy = ResizePolicy.STRETCH,
+    draft_margin: int = EARLIER_DRAFT_MARGIN,
     limits: Limits = Limits(),
 ) -> DecodedImage:
     """Decode an image file into a uint8 (``height``, ``width``, 3) RGB tensor.
 
+    For a model, call :meth:`classifier.bundle.Manifest.decode`, which decodes as that model was trained.
+
     An animation gives its first frame. 16-bit greys keep their high byte; 32-bit integer and float pictures, which
     have no agreed white, are stretched over their own range.
+
+    Args:
+        draft_margin: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least this many times the
+            size it is then resized to.
 
     Raises:
         ImageRejected: one of its leaves, with the contract's code, for anything that cannot be decoded.
@@ -141,7 +153,7 @@ def decode(
         with Image.open(io.BytesIO(data), formats=(format_name,)) as image:
             check_pixels(image.width, image.height, limits.max_pixels)
             pixels = image.width * image.height
-            return _decode_opened(image, format_name, height, width, policy)
+            return _decode_opened(image, format_name, height, width, policy, draft_margin)
     except ImageRejected:
         raise
     except Image.DecompressionBombError as error:
@@ -202,7 +214,9 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def _decode_opened(image: Image.Image, format_name: str, height: int, width: int, policy: ResizePolicy) -> DecodedImage:
+def _decode_opened(
+    image: Image.Image, format_name: str, height: int, width: int, policy: ResizePolicy, draft_margin: int
+) -> DecodedImage:
     # Pillow turns a TIFF itself while it loads, and gives its turned size from the start.
     orientation = 1 if format_name == "TIFF" else _orientation(image)
     sideways = orientation in _SIDEWAYS
@@ -211,7 +225,7 @@ def _decode_opened(image: Image.Image, format_name: str, height: int, width: int
     # pixels after the resize is free, turning the original is not.
     target = (height, width) if sideways else (width, height)
     whole = _scaled_size(image.size, target, policy)
-    image.draft(None, (_DRAFT_MARGIN * whole[0], _DRAFT_MARGIN * whole[1]))
+    image.draft(None, (draft_margin * whole[0], draft_margin * whole[1]))
     image.load()
     resized = _resize(_resizable(image), target, policy)
     rgb = _over_white(resized)
@@ -281,6 +295,8 @@ def _resizable(image: Image.Image) -> Image.Image:
 
 
 def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
     if image.mode != "RGBA":
         return image.convert("RGB")
     canvas = Image.new("RGB", image.size, _WHITE)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-
-from aws_lambda_powertools import Metrics
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
+import json
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
 from classifier.processor import Outcome, OutcomeStatus
 
 _STAGES = ("fetch", "decode", "predict")
+_COUNT, _MILLISECONDS = "Count", "Milliseconds"
+_MOST_VALUES = 100  # of one metric in one line: CloudWatch User Guide, "Embedded metric format specification"
+_Metrics = Mapping[tuple[str, str], Sequence[float]]  # values by name and unit
 
 
 class InvocationMetrics:
@@ -18,17 +21,21 @@ class InvocationMetrics:
 
     - ``Results``, by ``model_version``: images that were classified or rejected.
     - ``Rejections``, by ``error_code``.
+
+    Args:
+        clock: seconds since the epoch.
     """
 
-    def __init__(self, namespace: str, service: str) -> None:
+    def __init__(self, namespace: str, service: str, clock: Callable[[], float] = time.time) -> None:
         self._namespace = namespace
         self._service = service
-        self._plain = Metrics(namespace=namespace, service=service)
+        self._clock = clock
+        self._plain: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self._by: Counter[tuple[str, str, str]] = Counter()
 
     def count(self, name: str, count: int) -> None:
         """Add a count; 0 is one, too."""
-        self._plain.add_metric(name, MetricUnit.Count, count)
+        self._plain[name, _COUNT].append(count)
 
     def add_batch(self, outcomes: Sequence[Outcome], skipped: int) -> None:
         """Add what became of a batch.
@@ -43,10 +50,8 @@ class InvocationMetrics:
         self.count("ImagesForReview", sum(result.needs_review for result in results))
         self.count("EventsSkipped", skipped)
         for stage in _STAGES:
-            for result in results:
-                if stage in result.timing_ms:
-                    name = f"{stage.capitalize()}Time"
-                    self._plain.add_metric(name, MetricUnit.Milliseconds, result.timing_ms[stage])
+            times = [round(result.timing_ms[stage], 2) for result in results if stage in result.timing_ms]
+            self._plain[f"{stage.capitalize()}Time", _MILLISECONDS] += times
         for result in results:
             self._by["Results", "model_version", result.model.version] += 1
             if result.error is not None:
@@ -56,13 +61,27 @@ class InvocationMetrics:
         """Write what was collected to standard output, from where Lambda's log takes it to CloudWatch."""
         for (name, dimension, value), count in sorted(self._by.items()):
             # A line of its own: the dimensions of an embedded metric hold for all metrics of its line.
-            dimensions = {"service": self._service, dimension: value}
-            with single_metric(name, MetricUnit.Count, count, namespace=self._namespace, default_dimensions=dimensions):
-                pass
-        self._by.clear()
-        self._plain.flush_metrics()
+            self._write({(name, _COUNT): [count]}, {dimension: value})
+        for first in range(0, max(map(len, self._plain.values()), default=0), _MOST_VALUES):
+            upto = first + _MOST_VALUES
+            self._write({key: values[first:upto] for key, values in self._plain.items() if len(values) > first}, {})
+        self.clear()
+
+    def _write(self, metrics: _Metrics, by: Mapping[str, str]) -> None:
+        dimensions = {"service": self._service, **by}
+        described = {
+            "Namespace": self._namespace,
+            "Dimensions": [list(dimensions)],
+            "Metrics": [{"Name": name, "Unit": unit} for name, unit in metrics],
+        }
+        document = {
+            "_aws": {"Timestamp": int(self._clock() * 1000), "CloudWatchMetrics": [described]},
+            **dimensions,
+            **{name: values for (name, _), values in metrics.items()},
+        }
+        sys.stdout.write(json.dumps(document) + "\n")
 
     def clear(self) -> None:
         """Forget what was collected."""
         self._by.clear()
-        self._plain.clear_metrics()
+        self._plain.clear()

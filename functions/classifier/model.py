@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from classifier.bundle import GoldenSet, InputSpec, Manifest, OutputSpec, Quantization
 from classifier.errors import ImageRejected, ModelIncompatibleError
-from classifier.imaging import decode
 
 try:
     from ai_edge_litert.interpreter import Interpreter
@@ -130,7 +129,7 @@ class Model:
         """Calibrated probabilities of one image.
 
         Args:
-            tensor: uint8, (height, width, 3), RGB, as :func:`classifier.imaging.decode` makes it.
+            tensor: uint8, (height, width, 3), RGB, as :meth:`Manifest.decode` makes it.
 
         Returns:
             float32, (labels,), each in [0, 1], or NaN where the model's output is not finite.
@@ -158,8 +157,7 @@ class Model:
         """:func:`check_golden` in this process."""
 
         def predicted(photo: bytes) -> NDArray[np.float32]:
-            spec = self.manifest.input
-            return self.predict(decode(photo, height=spec.height, width=spec.width, policy=self.manifest.resize).tensor)
+            return self.predict(self.manifest.decode(photo).tensor)
 
         check_golden(golden, len(self.manifest.labels), read, predicted)
 

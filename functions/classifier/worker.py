@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from classifier.bundle import Manifest
 from classifier.errors import CorruptImage, ImageRejected, ModelIncompatibleError
-from classifier.imaging import Limits, decode
+from classifier.imaging import Limits
 from classifier.model import Model
 
 Load = Callable[[Path, Manifest], Model]
@@ -108,10 +108,7 @@ class _Served:
         return last
 
     def _decode(self, data: bytes, limits: Limits, started: float) -> NDArray[np.uint8]:
-        manifest = self._model.manifest
-        image = decode(
-            data, height=manifest.input.height, width=manifest.input.width, policy=manifest.resize, limits=limits
-        )
+        image = self._model.manifest.decode(data, limits)
         _answer(
             self._connection,
             format=image.format,

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from classifier.bundle import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, FileEntry, GoldenPhoto, GoldenSet, Manifest
 from classifier.errors import UserError
-from classifier.imaging import decode, sniff
+from classifier.imaging import sniff
 from classifier.model import Model
 from model_build.data.dataset import TEST, Photo, scan
 from model_build.data.tensors import TensorSet
@@ -50,12 +50,11 @@ def golden_files(model: Model, photos: Sequence[GoldenFile]) -> dict[str, bytes]
     Raises:
         ImageRejected: a photo cannot be decoded.
     """
-    spec, policy = model.manifest.input, model.manifest.resize
     folder = PurePosixPath(GOLDEN_NAME).parent
     files: dict[str, bytes] = {}
     expected: list[GoldenPhoto] = []
     for number, photo in enumerate(photos, start=1):
-        tensor = decode(photo.data, height=spec.height, width=spec.width, policy=policy).tensor
+        tensor = model.manifest.decode(photo.data).tensor
         kind = sniff(photo.data) or "image"
         name = f"{folder}/{number:02d}.{_SUFFIX.get(kind, kind.lower())}"
         files[name] = photo.data
@@ -70,9 +69,8 @@ def tensor_digests(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, 
     Raises:
         ImageRejected: a photo cannot be decoded.
     """
-    spec, policy = manifest.input, manifest.resize
     return {
-        name: hashlib.sha256(decode(data, height=spec.height, width=spec.width, policy=policy).tensor).hexdigest()
+        name: hashlib.sha256(manifest.decode(data).tensor).hexdigest()
         for name, data in sorted(files.items())
         if name.startswith(f"{PurePosixPath(GOLDEN_NAME).parent}/") and name != GOLDEN_NAME
     }

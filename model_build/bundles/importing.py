@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from classifier.bundle import MAX_LABEL_BYTES, REPORT_NAME, Manifest, Scaling
 from classifier.errors import ImageRejected, ModelIncompatibleError, UserError
-from classifier.imaging import ResizePolicy, decode
+from classifier.imaging import DRAFT_MARGIN, ResizePolicy
 from classifier.model import Model, ModelFacts
 from model_build.bundles.bundling import GoldenFile, check_name, golden_files, write_bundle
 from model_build.choices import OutputChoice, ScalingChoice
@@ -87,6 +87,7 @@ def import_model(
         name=check_name(request.name if request.name is not None else request.tflite.stem),
         labels=labels,
         resize=request.resize,
+        draft_margin=DRAFT_MARGIN,
         output_kind="softmax",
         created=now(),
         scaling=choose_scaling(content, facts, request.scaling, say),
@@ -223,9 +224,8 @@ def _golden_photos(
         if len(found) == _MOST_GOLDEN:
             break
         data = path.read_bytes()
-        spec = manifest.input
         try:
-            image = decode(data, height=spec.height, width=spec.width, policy=manifest.resize)
+            image = manifest.decode(data)
         except ImageRejected as error:
             say(f"{path.name} is left out of the golden photos: {error}")
             continue

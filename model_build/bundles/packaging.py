@@ -88,6 +88,7 @@ def package(
         name=check_name(run.folder.resolve().name if name is None else name),
         labels=run.labels,
         resize=run.policy,
+        draft_margin=run.record.draft_margin,
         output_kind="logits",
         created=now(),
     )

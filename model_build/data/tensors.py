@@ -136,9 +136,15 @@ def fingerprint_of(photos: Sequence[Photo], digests: Sequence[str]) -> str:
 
 
 def decode_photos(
-    photos: Iterable[Photo], *, height: int, width: int, policy: ResizePolicy, progress: Progress = lambda *_: None
+    photos: Iterable[Photo],
+    *,
+    height: int,
+    width: int,
+    policy: ResizePolicy,
+    draft_margin: int,
+    progress: Progress = lambda *_: None,
 ) -> tuple[TensorSet, list[Unreadable]]:
-    """Decode ``photos`` into memory.
+    """Decode ``photos`` into memory, as :func:`classifier.imaging.decode` does with these arguments.
 
     Returns:
         What could be decoded, in the order given, and what could not with the reason.
@@ -148,7 +154,7 @@ def decode_photos(
     kept: list[Photo] = []
     digests: list[str] = []
     unreadable: list[Unreadable] = []
-    for photo, result in _decoded(everything, height, width, policy, progress):
+    for photo, result in _decoded(everything, height, width, policy, draft_margin, progress):
         if isinstance(result, Unreadable):
             unreadable.append(result)
         else:
@@ -168,7 +174,13 @@ class StoredPhotos:
 
 
 def store_photos(
-    photos: Iterable[Photo], path: Path, *, size: int, policy: ResizePolicy, progress: Progress = lambda *_: None
+    photos: Iterable[Photo],
+    path: Path,
+    *,
+    size: int,
+    policy: ResizePolicy,
+    draft_margin: int,
+    progress: Progress = lambda *_: None,
 ) -> tuple[StoredPhotos, list[Unreadable]]:
     """Decode ``photos`` to squares of ``size`` pixels into ``path``, holding a few of them in memory at a time.
 
@@ -180,7 +192,7 @@ def store_photos(
     digests: list[str] = []
     unreadable: list[Unreadable] = []
     with path.open("wb") as file:
-        for photo, result in _decoded(everything, size, size, policy, progress):
+        for photo, result in _decoded(everything, size, size, policy, draft_margin, progress):
             if isinstance(result, Unreadable):
                 unreadable.append(result)
             else:
@@ -193,7 +205,7 @@ def store_photos(
 
 
 def _decoded(
-    photos: Sequence[Photo], height: int, width: int, policy: ResizePolicy, progress: Progress
+    photos: Sequence[Photo], height: int, width: int, policy: ResizePolicy, draft_margin: int, progress: Progress
 ) -> Iterator[tuple[Photo, tuple[NDArray[np.uint8], str] | Unreadable]]:
     """Each photo with its pixels and digest or what is wrong, in order, by one thread a core (Pillow releases the
     interpreter lock while it decodes and resizes) and never more than a few ahead of the caller."""
@@ -201,7 +213,7 @@ def _decoded(
     def one(photo: Photo) -> tuple[NDArray[np.uint8], str] | Unreadable:
         try:
             data = photo.path.read_bytes()
-            tensor = decode(data, height=height, width=width, policy=policy).tensor
+            tensor = decode(data, height=height, width=width, policy=policy, draft_margin=draft_margin).tensor
         except ImageRejected as error:
             return Unreadable(photo.name, error.code, str(error))
         except OSError as error:

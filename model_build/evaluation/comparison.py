@@ -94,7 +94,13 @@ def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
 def answers_of(model: Model, photos: Sequence[Photo], progress: Progress) -> Answers:
     manifest = model.manifest
     spec = manifest.input
-    tensors, unreadable = decode_photos(photos, height=spec.height, width=spec.width, policy=manifest.resize)
+    tensors, unreadable = decode_photos(
+        photos,
+        height=spec.height,
+        width=spec.width,
+        policy=manifest.resize,
+        draft_margin=manifest.draft_margin,
+    )
     probabilities = predict_all(model, tensors.images, progress)
     predicted = tuple(manifest.labels[index] for index in probabilities.argmax(axis=1)) if len(tensors) else ()
     confidence = probabilities.max(axis=1) if len(tensors) else np.zeros(0, np.float32)

@@ -87,7 +87,12 @@ def evaluate(target: Path, data: Path, *, progress: Progress = lambda *_: None) 
         )
     spec = manifest.input
     tensors, unreadable = decode_photos(
-        photos, height=spec.height, width=spec.width, policy=manifest.resize, progress=progress
+        photos,
+        height=spec.height,
+        width=spec.width,
+        policy=manifest.resize,
+        draft_margin=manifest.draft_margin,
+        progress=progress,
     )
     if not len(tensors):
         raise UserError(f"none of the {len(photos)} files in {data} is a readable photo, first: {unreadable[0].reason}")

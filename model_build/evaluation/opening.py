@@ -149,6 +149,7 @@ def _open_run(run: Run) -> OpenBundle:
         name=run.folder.resolve().name,
         labels=run.labels,
         resize=run.policy,
+        draft_margin=run.record.draft_margin,
         output_kind="logits",
         created=datetime.fromisoformat(run.record.created_at).astimezone(UTC),
         temperature=chosen.temperature,

@@ -187,6 +187,7 @@ def _model_facts(manifest: Manifest) -> list[tuple[object, object]]:
         ("file", f"{manifest.model.size_bytes:,} bytes, sha256 {manifest.model.sha256}"),
         ("input", f"{spec.width} x {spec.height} RGB, {spec.dtype}{stored}"),
         ("resize", manifest.resize.value),
+        ("JPEG draft margin", manifest.draft_margin),
         ("value scaling", scaled),
         ("output", f"{out.kind}, {out.dtype}, temperature {out.temperature:g}"),
         ("review threshold", f"{manifest.review_threshold:g}"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from classifier.errors import BucketlensError
-from classifier.imaging import ResizePolicy
+from classifier.imaging import DRAFT_MARGIN, ResizePolicy
 from classifier.model import interpreter_facts
 from model_build.tflite.running import (
     as_document,
@@ -43,6 +43,7 @@ def answer(folder: Path) -> dict[str, Any]:
             name="candidate",
             labels=request["labels"],
             resize=ResizePolicy(request["resize"]),
+            draft_margin=DRAFT_MARGIN,  # of photos that are decoded already
             output_kind=request["output"],
             created=datetime.now(UTC),
         )

@@ -29,6 +29,7 @@ def describe(
     name: str,
     labels: Sequence[str],
     resize: ResizePolicy,
+    draft_margin: int,
     output_kind: str,
     created: datetime,
     scaling: Scaling | None = None,
@@ -55,6 +56,7 @@ def describe(
         output=OutputSpec(output_kind, facts.output_dtype, facts.output_quantization, temperature),
         review_threshold=review_threshold,
         minimum_interpreter=dict([proven_interpreter()]),
+        draft_margin=draft_margin,
     )
 
 

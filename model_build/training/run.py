@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from classifier.errors import UserError
-from classifier.imaging import ResizePolicy
+from classifier.imaging import EARLIER_DRAFT_MARGIN, ResizePolicy
 from model_build.data.dataset import Photo, Split
 from model_build.data.tensors import Progress, TensorSet, decode_photos
 from model_build.files import read_bytes, read_json
@@ -54,6 +54,7 @@ class RunRecord:
         training: what was found out for the configuration: backbone, alpha, parameters, class_weights, weights (where
             the backbone's came from) and best_epoch.
         timing: seconds of ``decoding``, ``fitting`` and all in ``total``; of the last start only after a resume.
+        draft_margin: that its photos were decoded with (:func:`classifier.imaging.decode`), and are from now on.
         diagnostics: what watched the training has to say, ``Diagnosis.to_document``; empty when nothing did.
     """
 
@@ -71,6 +72,7 @@ class RunRecord:
     training: dict[str, Any] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    draft_margin: int = EARLIER_DRAFT_MARGIN
     schema_version: str = "1"
 
 
@@ -133,7 +135,12 @@ class Run:
             UserError: one of them has gone or changed.
         """
         decoded, unreadable = decode_photos(
-            photos, height=self.record.height, width=self.record.width, policy=self.policy, progress=progress
+            photos,
+            height=self.record.height,
+            width=self.record.width,
+            policy=self.policy,
+            draft_margin=self.record.draft_margin,
+            progress=progress,
         )
         if unreadable:
             first = unreadable[0]

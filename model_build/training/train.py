@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from classifier.errors import UserError
+from classifier.imaging import DRAFT_MARGIN
 from model_build.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, Photo, Split, scan, split_photos
 from model_build.data.tensors import (
     Images,
@@ -93,7 +94,12 @@ def _train(
     begun = time.perf_counter()
     found = scan(data)
     served, unreadable = store_photos(
-        found.photos, partial.scratch / "served", size=config.image_size, policy=config.policy, progress=watcher.decoded
+        found.photos,
+        partial.scratch / "served",
+        size=config.image_size,
+        policy=config.policy,
+        draft_margin=DRAFT_MARGIN,
+        progress=watcher.decoded,
     )
     watcher.left_out(unreadable)
     split = split_photos(
@@ -112,11 +118,14 @@ def _train(
     if config.crop_area < 1:
         larger = round(config.image_size * _CROP_MARGIN)
         path = partial.scratch / "training"
-        training = store_photos(split.photos[TRAIN], path, size=larger, policy=config.policy)[0].images
+        training = store_photos(
+            split.photos[TRAIN], path, size=larger, policy=config.policy, draft_margin=DRAFT_MARGIN
+        )[0].images
     decoded = time.perf_counter()
     fingerprint = fingerprint_of(served.photos, served.sha256)
     origin = f"sha256 {_sha256(weights)}" if weights else "imagenet" if config.pretrained else "random"
-    state = partial.state({**config.to_document(), "data": fingerprint, "weights": origin})
+    identity = {**config.to_document(), "data": fingerprint, "weights": origin, "draft_margin": DRAFT_MARGIN}
+    state = partial.state(identity)
     fine = 0 if config.fine_tune == "none" else config.epochs
     watcher.phases(config.head_epochs, fine)
     if state:
@@ -169,6 +178,7 @@ def _train(
             "total": round(time.perf_counter() - begun, 2),
         },
         diagnostics=diagnose(),
+        draft_margin=DRAFT_MARGIN,
     )
     _write(partial.folder, Run(out, config, record), fitted, split, scores[TEST])
     return scores[TEST]

@@ -368,20 +368,6 @@ def test_the_stacks_name_is_the_service_of_logs_and_metrics(
     assert metrics["Namespace"] == "Ours"
 
 
-def test_no_metric_has_more_values_than_cloudwatch_takes(
-    aws: Aws, start: Callable[..., Handler], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """CloudWatch User Guide, "Embedded metric format specification": at most 100 values a metric."""
-    publish(aws.s3, BUCKET, bundle_files())
-    for number in range(101):
-        aws.put(f"incoming/{number}.png", b"")
-    start()(sqs(*[notification(f"incoming/{number}.png") for number in range(101)]), Context(remaining_ms=900_000))
-    emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    values = [line["FetchTime"] for line in emitted if "FetchTime" in line]
-    assert sum(map(len, values)) == 101
-    assert max(map(len, values)) <= 100
-
-
 @pytest.mark.parametrize(
     ("environment", "error"),
     [({"OUTPUT_PREFIX": "incoming/out/"}, ConfigError), ({"TABLE_NAME": ""}, ConfigError)],

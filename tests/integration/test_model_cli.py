@@ -11,7 +11,6 @@ import pytest
 
 from bucketlens.cli.main import main
 from classifier.bundle import Scaling
-from classifier.imaging import decode
 from classifier.model import top_k
 from model_build.evaluation.opening import open_bundle
 from model_build.tflite.inspecting import metadata_scaling
@@ -180,7 +179,7 @@ def test_imagenet_models_answer_as_expected(model: Command, real_data: Path, tmp
     expected = json.loads((real_data / "photos_expected_top5.json").read_text())
     assert len(expected) == 5
     for file, answers in expected.items():
-        tensor = decode((real_data / file).read_bytes(), height=224, width=224, policy=manifest.resize).tensor
+        tensor = manifest.decode((real_data / file).read_bytes()).tensor
         best = top_k(served.predict(tensor), manifest.labels, 1)[0]
         _, label, confidence = answers[f"{name}.tflite"][0]
         assert best.label == label

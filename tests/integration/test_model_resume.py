@@ -73,7 +73,7 @@ from model_build.data.tensors import store_photos
 
 photos = scan(Path(sys.argv[1])).photos * 150
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-stored, _ = store_photos(photos, Path(sys.argv[2]), size=128, policy=ResizePolicy.STRETCH)
+stored, _ = store_photos(photos, Path(sys.argv[2]), size=128, policy=ResizePolicy.STRETCH, draft_margin=1)
 order = np.random.default_rng(1).permutation(len(photos))
 total = sum(int(stored.images.take(order[at : at + 32]).shape[0]) for at in range(0, len(order), 32))
 assert total == len(photos) == stored.images.shape[0]

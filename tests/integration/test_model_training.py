@@ -12,7 +12,7 @@ import pytest
 
 from classifier.bundle import GOLDEN_NAME, GoldenSet, Quantization
 from classifier.errors import ModelIncompatibleError, UserError
-from classifier.imaging import decode
+from classifier.imaging import DRAFT_MARGIN
 from classifier.model import Model, inspect
 from model_build.bundles.packaging import package
 from model_build.choices import QuantizationChoice
@@ -124,10 +124,8 @@ def test_tensors_are_the_same_bytes_on_every_path(run: Run, bundle: Path) -> Non
     photos = run.split().photos["test"][:20]
     calibration = run.tensors(photos).images
     manifest = open_bundle(bundle).manifest
-    spec = manifest.input
-    served = [
-        decode(one.path.read_bytes(), height=spec.height, width=spec.width, policy=manifest.resize) for one in photos
-    ]
+    assert manifest.draft_margin == run.record.draft_margin == DRAFT_MARGIN
+    served = [manifest.decode(one.path.read_bytes()) for one in photos]
     assert [tensor.tobytes() for tensor in calibration] == [image.tensor.tobytes() for image in served]
     golden = GoldenSet.from_bytes((bundle / GOLDEN_NAME).read_bytes())
     originals = {one.path.read_bytes(): one for one in run.split().photos["test"]}

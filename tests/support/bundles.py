@@ -23,7 +23,7 @@ from classifier.bundle import (
     Pointer,
     version_id,
 )
-from classifier.imaging import ResizePolicy, decode
+from classifier.imaging import ResizePolicy
 from classifier.model import Model, inspect
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -63,7 +63,7 @@ def bundle_files(name: str = "uint8_quantized", created: datetime = CREATED, **c
     photos = []
     for photo in GOLDEN:
         data = (FIXTURES / "images" / photo).read_bytes()
-        tensor = decode(data, height=manifest.input.height, width=manifest.input.width, policy=manifest.resize).tensor
+        tensor = manifest.decode(data).tensor
         files[f"golden/{photo}"] = data
         probabilities = tuple(round(float(p), 6) for p in model.predict(tensor))
         photos.append(GoldenPhoto(f"golden/{photo}", probabilities))

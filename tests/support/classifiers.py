@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from classifier.bundle import Manifest
 from classifier.classification import Classifier
-from classifier.imaging import Limits, decode
+from classifier.imaging import Limits
 from classifier.model import Classified, Model, top_k
 
 T = TypeVar("T")
@@ -55,7 +55,6 @@ class InProcess:
         return self._model.manifest
 
     def classify(self, data: bytes, k: int, time_left: float) -> Classified:
-        spec = self.manifest.input
-        image = decode(data, height=spec.height, width=spec.width, policy=self.manifest.resize, limits=self._limits)
+        image = self.manifest.decode(data, self._limits)
         best = top_k(self._model.predict(image.tensor), self.manifest.labels, k)
         return Classified(image.format, image.width, image.height, tuple(best), {"decode": 1.0, "predict": 1.0})

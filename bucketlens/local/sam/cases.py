@@ -12,7 +12,6 @@ from urllib.parse import quote_plus
 from classifier.bundle import Manifest
 from classifier.errors import ImageRejected, UserError
 from classifier.events import Batch, parse
-from classifier.imaging import decode
 from model_build.evaluation.opening import open_bundle
 
 INPUT_PREFIX = "incoming/"
@@ -70,9 +69,8 @@ class Oracle:
     def expect(self, bucket: str, key: str, source: Path | None) -> Expected:
         if source is None:
             return Expected(bucket, key, None)
-        size = self.manifest.input
         try:
-            image = decode(source.read_bytes(), height=size.height, width=size.width, policy=self.manifest.resize)
+            image = self.manifest.decode(source.read_bytes())
         except ImageRejected as error:
             return Expected(bucket, key, source, code=error.code)
         probabilities = self._model.predict(image.tensor).tolist()

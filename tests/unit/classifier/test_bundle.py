@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from classifier.bundle import (
     FileEntry,
@@ -23,15 +24,18 @@ from classifier.bundle import (
     verify,
     version_id,
 )
-from classifier.errors import BucketlensError, ConfigError, ModelIncompatibleError, ModelIntegrityError
-from classifier.imaging import ResizePolicy
+from classifier.errors import BucketlensError, ConfigError, ModelIncompatibleError, ModelIntegrityError, TooManyPixels
+from classifier.imaging import DRAFT_MARGINS, Limits, ResizePolicy, decode
 from tests.support.bundles import bundle_files, manifest_for
+from tests.support.images import encoded
 
 VERSION = "20261120T101500Z-5d313724"
 
 
-def test_a_manifest_is_read_back_as_it_was_written() -> None:
+@pytest.mark.parametrize("draft_margin", DRAFT_MARGINS)
+def test_a_manifest_is_read_back_as_it_was_written(draft_margin: int) -> None:
     manifest = manifest_for(
+        draft_margin=draft_margin,
         resize=ResizePolicy.PAD,
         scaling=Scaling((1, 2, 3), (4, 5, 6.5)),
         output=OutputSpec("logits", "int8", Quantization(0.5, -3), temperature=1.7),
@@ -75,8 +79,38 @@ def test_a_manifest_with_a_wrong_part_is_refused(change: dict[str, Any]) -> None
 
 def test_a_manifest_of_another_schema_is_incompatible() -> None:
     document = json.loads(manifest_for().to_bytes())
-    with pytest.raises(ModelIncompatibleError, match="schema version '2'"):
-        Manifest.from_bytes(json.dumps({**document, "schema_version": "2"}).encode())
+    with pytest.raises(ModelIncompatibleError, match="schema version '3'"):
+        Manifest.from_bytes(json.dumps({**document, "schema_version": "3"}).encode())
+
+
+def test_functions_of_before_read_what_they_can_serve_and_refuse_what_they_would_decode_otherwise() -> None:
+    """They know schema version 1 alone, and decode with a margin of 2."""
+    earlier = json.loads(manifest_for(draft_margin=2).to_bytes())
+    assert (earlier["schema_version"], "draft_margin" in earlier) == ("1", False)
+    now = json.loads(manifest_for(draft_margin=1).to_bytes())
+    assert (now["schema_version"], now["draft_margin"]) == ("2", 1)
+    stray = json.dumps({**earlier, "draft_margin": 1}).encode()
+    assert Manifest.from_bytes(stray).draft_margin == 2, "as functions of before read it"
+
+
+@pytest.mark.parametrize("draft_margin", [None, 0, 3, "two", [1]])
+def test_a_manifest_with_a_wrong_draft_margin_is_refused(draft_margin: Any) -> None:
+    document = json.loads(manifest_for(draft_margin=1).to_bytes())
+    with pytest.raises(ModelIntegrityError, match=r"manifest\.json"):
+        Manifest.from_bytes(json.dumps({**document, "draft_margin": draft_margin}).encode())
+    del document["draft_margin"]
+    with pytest.raises(ModelIntegrityError, match="draft_margin"):
+        Manifest.from_bytes(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("draft_margin", DRAFT_MARGINS)
+def test_a_manifest_decodes_by_its_own_policy(draft_margin: int) -> None:
+    data = encoded(Image.effect_noise((100, 80), 90).convert("RGB"), "JPEG")
+    manifest = manifest_for(resize=ResizePolicy.PAD, draft_margin=draft_margin)
+    expected = decode(data, height=32, width=32, policy=ResizePolicy.PAD, draft_margin=draft_margin)
+    assert manifest.decode(data).tensor.tobytes() == expected.tensor.tobytes()
+    with pytest.raises(TooManyPixels):
+        manifest.decode(data, Limits(max_pixels=7_999))
 
 
 @given(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from classifier.errors import CorruptImage, EmptyImage, ImageRejected, ImageTooLarge, TooManyPixels, UnsupportedFormat
-from classifier.imaging import SUPPORTED_FORMATS, Limits, ResizePolicy, decode, sniff
+from classifier.imaging import DRAFT_MARGINS, SUPPORTED_FORMATS, Limits, ResizePolicy, decode, sniff
 from tests.support.images import encoded, picture
 
 ORIENTATION = 0x0112
@@ -77,6 +77,29 @@ def test_a_large_jpeg_decodes_within_3_of_255_of_its_full_decode() -> None:
     difference = np.abs(decode(data, height=224, width=224).tensor.astype(int) - full)
     assert difference.mean() < 0.5
     assert difference.max() <= 6
+
+
+@given(
+    width=st.integers(16, 700),
+    height=st.integers(16, 700),
+    side=st.sampled_from([32, 80, 112]),
+    draft_margin=st.sampled_from(DRAFT_MARGINS),
+)
+@example(width=640, height=480, side=224, draft_margin=1)
+@example(width=640, height=480, side=224, draft_margin=2)
+@example(width=448, height=448, side=224, draft_margin=1)
+@settings(max_examples=30, deadline=None)
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_leaves_the_margin(
+    width: int, height: int, side: int, draft_margin: int
+) -> None:
+    data = encoded(Image.effect_noise((width, height), 60).convert("RGB"), "JPEG")
+    scale = max(s for s in (1, 2, 4, 8) if s == 1 or min(width, height) >= s * draft_margin * side)
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(None, (width // scale, height // scale))
+        assert image.width == -(-width // scale)
+        expected = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+    tensor = decode(data, height=side, width=side, draft_margin=draft_margin).tensor
+    assert np.array_equal(tensor, expected)
 
 
 def test_small_images_are_resized_exactly_as_pillow_does() -> None:

@@ -57,8 +57,12 @@ def colour_photos(root: Path) -> Path:
     return write_photos(root, {f"{split}/{label}": n for split, n in COUNTS.items() for label in LABELS})
 
 
-def ready_run(folder: Path, data: Path, labels: tuple[str, ...] = LABELS) -> Run:
-    """A run folder over ``data``. ``labels`` in another order than the model's make a bad model of it."""
+def ready_run(folder: Path, data: Path, labels: tuple[str, ...] = LABELS, **recorded: Any) -> Run:
+    """A run folder over ``data``. ``labels`` in another order than the model's make a bad model of it.
+
+    Args:
+        recorded: other fields of :class:`RunRecord`.
+    """
     photos = scan(data).photos
     split = Split(labels, {name: tuple(photo for photo in photos if photo.split == name) for name in SPLITS})
     record = RunRecord(
@@ -73,6 +77,7 @@ def ready_run(folder: Path, data: Path, labels: tuple[str, ...] = LABELS) -> Run
         validation={"accuracy": 1.0},
         test={"accuracy": 1.0},
         libraries={},
+        **recorded,
     )
     folder.mkdir(parents=True)
     documents = {**Run(folder, TrainingConfig(), record).to_files(), SPLIT_NAME: split.to_document()}

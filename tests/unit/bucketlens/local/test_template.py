@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,14 @@ def test_a_wrong_template_is_refused(tmp_path: Path, text: str, problem: str) ->
 def test_a_missing_template_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"missing\.yaml.*--template"):
         read_template(tmp_path / "missing.yaml", {}, ENDPOINT)
+
+
+def test_the_translators_own_metrics_are_no_concern_of_the_user(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "template.yaml").write_text("Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {}}}")
+    for path in (TEMPLATE, tmp_path / "template.yaml", TEMPLATE):
+        with suppress(UserError):
+            read_template(path, {}, ENDPOINT)
+    gc.collect()
+    assert caplog.messages == []
