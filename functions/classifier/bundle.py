@@ -18,8 +18,7 @@ from typing import Any, Self, TypeVar
 from classifier.errors import ConfigError, ModelIncompatibleError, ModelIntegrityError
 from classifier.imaging import DRAFT_MARGINS, EARLIER_DRAFT_MARGIN, DecodedImage, Limits, ResizePolicy, decode
 
-SCHEMA_VERSION, DRAFT_SCHEMA_VERSION = "1", "2"
-"""Of manifests. Those that state a ``draft_margin`` have the second, which functions that would ignore it refuse."""
+SCHEMA_VERSION = "1"
 MANIFEST_NAME = "manifest.json"
 POINTER_NAME = "current.json"
 MODEL_NAME = "model.tflite"
@@ -111,6 +110,7 @@ class Manifest:
     libraries: dict[str, str] = field(default_factory=dict)
     minimum_interpreter: dict[str, str] = field(default_factory=dict)
     draft_margin: int = EARLIER_DRAFT_MARGIN
+    schema_version: str = SCHEMA_VERSION
 
     @property
     def model(self) -> FileEntry:
@@ -128,11 +128,7 @@ class Manifest:
         )
 
     def to_bytes(self) -> bytes:
-        document = {**asdict(self), "schema_version": DRAFT_SCHEMA_VERSION}
-        if self.draft_margin == EARLIER_DRAFT_MARGIN:  # what functions of before can serve they shall be able to read
-            del document["draft_margin"]
-            document["schema_version"] = SCHEMA_VERSION
-        return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
+        return (json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -143,11 +139,10 @@ class Manifest:
             ModelIncompatibleError: it is of a schema version this code does not know.
         """
         document = _json_object(data, MANIFEST_NAME)
-        if document.get("schema_version") not in (SCHEMA_VERSION, DRAFT_SCHEMA_VERSION):
+        if document.get("schema_version") != SCHEMA_VERSION:
             raise ModelIncompatibleError(
                 f"{MANIFEST_NAME} has schema version {document.get('schema_version')!r}; this code reads"
-                f" {SCHEMA_VERSION!r} and {DRAFT_SCHEMA_VERSION!r}. Publish the model with this release of Bucketlens,"
-                " or update the function"
+                f" {SCHEMA_VERSION!r}. Publish the model with this release of Bucketlens, or update the function"
             )
         manifest = _parsed(MANIFEST_NAME, lambda: cls._from_document(document))
         manifest._check()
@@ -156,7 +151,6 @@ class Manifest:
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> Self:
         scaling = document["scaling"]
-        stated = document["schema_version"] == DRAFT_SCHEMA_VERSION
         return cls(
             name=str(document["name"]),
             version=str(document["version"]),
@@ -186,7 +180,7 @@ class Manifest:
             dataset=dict(document.get("dataset", {})),
             libraries=dict(document.get("libraries", {})),
             minimum_interpreter=dict(document.get("minimum_interpreter", {})),
-            draft_margin=int(document["draft_margin"]) if stated else EARLIER_DRAFT_MARGIN,
+            draft_margin=int(document.get("draft_margin", EARLIER_DRAFT_MARGIN)),
         )
 
     def _check(self) -> None:
