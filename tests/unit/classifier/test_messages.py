@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from classifier.events import Batch, ImageRef, Message, Source
 from classifier.messages import Messages, Queue
 from classifier.processor import Outcome, OutcomeStatus
+from classifier.transport import NoAnswer
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/images"
 
@@ -41,7 +41,7 @@ class Sqs:
     def _answer(self, entries: list[dict[str, Any]]) -> None:
         self.requests.append(entries)
         if self._silent:
-            raise EndpointConnectionError(endpoint_url=URL)
+            raise NoAnswer("no connection to SQS")
 
 
 def batch(*message_ids: str, body: str = "body {}") -> Batch:
