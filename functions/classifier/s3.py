@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 _METADATA = "x-amz-meta-"
 _REGION = "x-amz-bucket-region"
+_BUCKET = re.compile(r"[a-zA-Z0-9._-]{3,255}")
+_HOST = re.compile(r"[a-z0-9-]+")
 _ELSEWHERE = frozenset({301, 307, 400})
 
 
@@ -151,10 +153,13 @@ class S3Client:
         body: bytes = b"",
     ) -> T:
         bucket, path = request["Bucket"], f"/{quote(request['Key'], safe='/~')}"
+        # It comes out of an event, and goes into the name of the host that is given our signature.
+        if not _BUCKET.fullmatch(bucket):
+            raise AwsError(f"{bucket!r} is no bucket's name")
         region = self._regions.get(bucket)
-        # A bucket's name before a local endpoint's host would have to be resolvable, and one with a dot is no name of
-        # the certificate's.
-        in_path = self._service.place.endpoint_url or "." in bucket
+        # Before a local endpoint's host it would have to be resolvable, and with a dot it is no name of the
+        # certificate's.
+        in_path = self._service.place.endpoint_url or not _HOST.fullmatch(bucket)
         url = self._service.place.url("s3" if in_path else f"{bucket}.s3", region)
         path = f"/{bucket}{path}" if in_path else path
         try:

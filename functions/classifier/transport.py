@@ -1,25 +1,33 @@
 """HTTP to AWS: connections that are kept, answers that are whole, calls that are made again.
 
-The SDK costs as much as decoding and classifying an image; Python's own HTTP client costs a tenth of that. A write is
-sent again when its answer did not come, so it may meet its own effect (see :mod:`classifier.store`).
+An SDK costs as much as decoding and classifying an image, and this a tenth of that. A write is sent again when its
+answer did not come, so it may meet its own effect (see :mod:`classifier.store`).
 """
 
 from __future__ import annotations
 
-import http.client
+import io
 import random
 import select
-import ssl
+import socket
 import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from os import environ
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+if TYPE_CHECKING:
+    import ssl
+
+    from _typeshed import WriteableBuffer
+
 T = TypeVar("T")
+
+_BUFFER = 16_384
+_LONGEST_LINE = 65_536
 
 TRIES = 4
 """Of a call: the first and three more."""
@@ -88,17 +96,89 @@ class Timeouts:
     read: float
 
 
+class _Received(io.RawIOBase):
+    """What comes from a socket, counted."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        size = self._connection.recv_into(buffer)
+        self.count += size
+        return size
+
+
+class _Connection:
+    """A connection, for one exchange after the other (RFC 9112).
+
+    ``http.client`` would spend most of a call's time on parsing headers as those of e-mails, and takes a head that is
+    cut for a whole one.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._received = _Received(connected)
+        self._reader = io.BufferedReader(self._received, _BUFFER)
+        self._taken = 0
+        self._idle = select.poll()
+        self._idle.register(connected, select.POLLIN)
+
+    def send(self, head: str, body: bytes) -> None:
+        self._socket.sendall(head.encode() + body)
+
+    def line(self) -> str:
+        """The next line, without its end.
+
+        Raises:
+            _Cut: the connection ends before it does, or it is too long to be a header.
+        """
+        line = self._reader.readline(_LONGEST_LINE)
+        self._taken += len(line)
+        if not line.endswith(b"\n"):
+            raise _Cut("the connection ended within an answer's head")
+        return line.decode("latin-1").rstrip("\r\n")
+
+    def read(self, size: int) -> bytes:
+        """Exactly ``size`` bytes. Raises _Cut."""
+        content = self._reader.read(size)
+        self._taken += len(content)
+        if len(content) < size:
+            raise _Cut(f"{len(content)} of {size} bytes of an answer came")
+        return content
+
+    def stands(self) -> bool:
+        """Whether it can be used again: all that may wait to be read from an idle one is its end."""
+        return self._received.count == self._taken and not self._idle.poll(0)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class _Cut(Exception):
+    """An answer is not whole."""
+
+
 class Answer:
     """An answer's status and headers, names in lower case; its body is still to be read, or to be closed."""
 
-    def __init__(
-        self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, connections: Connections
-    ) -> None:
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self._response = response
+    def __init__(self, connection: _Connection, connections: Connections, method: str) -> None:
         self._connection = connection
         self._connections = connections
+        status = 100
+        while status < 200:  # nothing but the end of what comes before the answer
+            status, self.headers = _head(connection)
+        self.status = status
+        self._chunked = False
+        self._length = 0
+        if method != "HEAD" and status not in (204, 304):
+            self._chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
+            if not self._chunked:
+                # An answer that ends where the connection does could have been cut anywhere.
+                self._length = _number(self.headers.get("content-length", "none"), 10)
 
     def read(self) -> bytes:
         """The whole body.
@@ -107,17 +187,28 @@ class Answer:
             NoAnswer: it was cut, or did not come in time.
         """
         try:
-            content = self._response.read()
-        except (OSError, http.client.HTTPException) as error:
+            content = self._read_chunks() if self._chunked else self._connection.read(self._length)
+        except (OSError, _Cut) as error:
             self.close()
             raise self._connections.failure(error) from error
-        self._connections.give_back(self._connection)
+        if self.headers.get("connection", "").lower() == "close":
+            self.close()
+        else:
+            self._connections.give_back(self._connection)
         return content
 
     def close(self) -> None:
         """Do without the body, and without the connection that it would come over."""
-        self._response.close()
         self._connection.close()
+
+    def _read_chunks(self) -> bytes:
+        chunks = []
+        while size := _number(self._connection.line().partition(";")[0], 16):
+            chunks.append(self._connection.read(size))
+            self._connection.line()
+        while self._connection.line():  # trailers
+            pass
+        return b"".join(chunks)
 
 
 class Connections:
@@ -131,32 +222,42 @@ class Connections:
     def __init__(self, url: str, *, kept: int, timeouts: Timeouts) -> None:
         parts = urlsplit(url)
         self._tls = parts.scheme == "https"
+        self._address = (parts.hostname or "", parts.port or (443 if self._tls else 80))
         self.host = parts.netloc
         self._kept = kept
         self._timeouts = timeouts
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[_Connection] = []
         weakref.finalize(self, _close_all, self._idle)
 
     def exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """Send a request and read the head of its answer.
 
+        Args:
+            headers: names in lower case, ``host`` among them.
+
         Raises:
             NoAnswer
+            AwsError: the headers cannot be sent.
         """
-        connection = self._take()
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        if body or method in ("PUT", "POST"):
+            lines.append(f"content-length: {len(body)}")
+        head = "\r\n".join([*lines, "", ""])
+        if head.count("\n") + head.count("\r") != 2 * (len(lines) + 1) or not head.isascii():
+            raise AwsError("a header has a line break, or other than ASCII characters")
+        connection = None
         try:
-            if connection.sock is None:
-                connection.connect()
-                connection.sock.settimeout(self._timeouts.read)  # type: ignore[attr-defined]  # connected
-            connection.request(method, target, body=body or None, headers=headers)
-            return Answer(connection.getresponse(), connection, self)
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
+            connection = self._take()
+            connection.send(head, body)
+            return Answer(connection, self, method)
+        except (OSError, _Cut) as error:
+            if connection is not None:
+                connection.close()
             raise self.failure(error) from error
 
-    def give_back(self, connection: http.client.HTTPConnection) -> None:
-        """Keep a connection whose answer was read, unless the other side closes it or there are enough."""
-        if connection.sock is not None and len(self._idle) < self._kept:
+    def give_back(self, connection: _Connection) -> None:
+        """Keep a connection whose answer was read, unless there are enough."""
+        if len(self._idle) < self._kept:
             self._idle.append(connection)
         else:
             connection.close()
@@ -165,23 +266,27 @@ class Connections:
         """What went wrong on a connection, in one line."""
         if isinstance(error, TimeoutError):
             return NoAnswer(f"{self.host} did not answer in time")
-        if isinstance(error, http.client.IncompleteRead):
-            expected = "" if error.expected is None else f" of {len(error.partial) + error.expected}"
-            return NoAnswer(f"{self.host} sent {len(error.partial)}{expected} bytes of an answer")
-        return NoAnswer(f"the connection to {self.host} failed: {' '.join(str(error).split()) or type(error).__name__}")
+        return NoAnswer(f"no answer from {self.host}: {' '.join(str(error).split()) or type(error).__name__}")
 
-    def _take(self) -> http.client.HTTPConnection:
+    def _take(self) -> _Connection:
         while self._idle:
             try:
                 connection = self._idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if _is_silent(connection):
+            if connection.stands():
                 return connection
             connection.close()
-        if self._tls:
-            return http.client.HTTPSConnection(self.host, timeout=self._timeouts.connect, context=_tls())
-        return http.client.HTTPConnection(self.host, timeout=self._timeouts.connect)
+        connected = socket.create_connection(self._address, self._timeouts.connect)
+        try:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls:
+                connected = _tls().wrap_socket(connected, server_hostname=self._address[0])
+            connected.settimeout(self._timeouts.read)
+        except BaseException:
+            connected.close()
+            raise
+        return _Connection(connected)
 
 
 def sent_until_answered(call: Callable[[], T], *, tries: int = TRIES, sleep: Callable[[float], None] = time.sleep) -> T:
@@ -202,18 +307,33 @@ def sent_until_answered(call: Callable[[], T], *, tries: int = TRIES, sleep: Cal
     raise AssertionError("the last try returns or raises")
 
 
-def _is_silent(connection: http.client.HTTPConnection) -> bool:
-    """Whether an idle connection stands: all that can wait to be read from one is its end."""
-    poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
-    return not poll.poll(0)
+def _head(connection: _Connection) -> tuple[int, dict[str, str]]:
+    """Status and headers. Raises _Cut."""
+    version, _, rest = connection.line().partition(" ")
+    if not version.startswith("HTTP/1."):
+        raise _Cut("that was no HTTP")
+    status = _number(rest[:3], 10)
+    headers = {}
+    while line := connection.line():
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    return status, headers
 
 
-def _close_all(connections: list[http.client.HTTPConnection]) -> None:
+def _number(text: str, base: int) -> int:
+    try:
+        return int(text, base)
+    except ValueError:
+        raise _Cut(f"{text[:40]!r} is no number of HTTP's") from None
+
+
+def _close_all(connections: list[_Connection]) -> None:
     while connections:
         connections.pop().close()
 
 
 @cache
 def _tls() -> ssl.SSLContext:
+    import ssl  # not for the endpoints of this machine
+
     return ssl.create_default_context(cafile=environ.get("AWS_CA_BUNDLE") or None)

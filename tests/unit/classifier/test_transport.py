@@ -83,9 +83,7 @@ def test_a_body_that_nobody_reads_does_not_end_up_in_the_next_answer() -> None:
         assert server.connections == 2
 
 
-@pytest.mark.parametrize(
-    ("reply", "told"), [(CUT, "sent 1 of 3 bytes of an answer"), (STALL, "did not answer in time")]
-)
+@pytest.mark.parametrize(("reply", "told"), [(CUT, "1 of 3 bytes"), (STALL, "did not answer in time")])
 def test_a_body_that_breaks_off_is_told(reply: Reply, told: str) -> None:
     with scripted([reply, OBJECT]) as server:
         client = s3(server)
@@ -175,7 +173,7 @@ def test_items_are_read_whole() -> None:
         assert dynamodb(server).get_item(TableName="t", Key=KEY) == {"Item": KEY}
         assert server.header("x-amz-target") == "DynamoDB_20120810.GetItem"
         assert json.loads(server.requests[-1][1]) == {"TableName": "t", "Key": KEY}
-    with scripted([halved] * TRIES) as server, pytest.raises(NoAnswer, match=f"sent 20 of {len(ITEM)} bytes"):
+    with scripted([halved] * TRIES) as server, pytest.raises(NoAnswer, match=f"20 of {len(ITEM)} bytes"):
         dynamodb(server).get_item(TableName="t", Key=KEY)
 
 
@@ -253,3 +251,43 @@ def test_a_bucket_is_a_host_where_its_name_can_be_one(bucket: str, host: str, pa
         Asked("s3", Place("eu-central-1"), lambda: Credentials("a", "b"), kept=1, timeouts=Timeouts(1, 1))
     ).put_object(Bucket=bucket, Key="a", Body=b"", ContentType="text/x")
     assert asked == [(f"https://{host}", path)]
+
+
+@pytest.mark.parametrize("bucket", ["evil/", "evil:80", "user@evil", "a b", "x\r\nhost: evil", "", "ü" * 3])
+def test_what_is_no_bucket_is_asked_nowhere(bucket: str) -> None:
+    with pytest.raises(AwsError, match="is no bucket's name"):
+        S3Client(Service("s3", Place("eu-central-1"), no_credentials, kept=1, timeouts=Timeouts(1, 1))).head_object(
+            Bucket=bucket, Key="a"
+        )
+
+
+def no_credentials() -> Credentials:
+    raise AssertionError("nothing is signed")
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-amz-acl: public-read", "a\nb", "a\rb", "ü"])
+def test_a_header_holds_no_line_break(value: str) -> None:
+    with scripted([]) as server:
+        with pytest.raises(AwsError, match="line break"):
+            s3(server).put_object(Bucket="photos", Key="a", Body=b"", ContentType="x", Metadata={"sequencer": value})
+        assert server.connections == 0
+
+
+def test_chunks_are_put_together_and_half_of_them_are_no_answer() -> None:
+    head = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n"
+    error = b"c\r\n<Error><Code\r\n11;x=y\r\n>AccessDenied</Co\r\n"
+    rest = b"b\r\nde></Error>\r\n0\r\nX-Trailer: x\r\n\r\n"
+    with scripted([head + error + rest, Reply(head + error, Then.CLOSE), OBJECT]) as server:
+        client = s3(server)
+        with pytest.raises(AwsError, match="AccessDenied"):
+            client.get_object(Bucket="photos", Key="a")
+        assert client.get_object(Bucket="photos", Key="a")["Body"].read() == b"abc"
+        assert (len(server.requests), server.connections) == (3, 2)
+
+
+def test_what_comes_after_an_answer_is_not_taken_for_the_next() -> None:
+    with scripted([OBJECT + http(408, b"x"), http(200, b"xyz", ETag='"f"')]) as server:
+        client = s3(server)
+        assert client.get_object(Bucket="photos", Key="a")["Body"].read() == b"abc"
+        assert client.get_object(Bucket="photos", Key="b")["Body"].read() == b"xyz"
+        assert server.connections == 2
