@@ -36,7 +36,7 @@ def signed(
         headers: names in lower case, ``host`` among them.
         now: seconds of the system's clock.
     """
-    at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    at = _time(int(now))
     digest = hashlib.sha256(body).hexdigest()
     sent = {**headers, "x-amz-date": at}
     if service == "s3":
@@ -56,6 +56,11 @@ def signed(
         f"Signature={signature}"
     )
     return sent
+
+
+@lru_cache(maxsize=2)
+def _time(now: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
 
 
 @lru_cache(maxsize=16)

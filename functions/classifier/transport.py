@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BUFFER = 16_384
+_END_OF_HEAD = b"\r\n\r\n"
 _LONGEST_LINE = 65_536
 
 TRIES = 4
@@ -130,6 +131,22 @@ class _Connection:
     def send(self, head: str, body: bytes) -> None:
         self._socket.sendall(head.encode() + body)
 
+    def head(self) -> list[str]:
+        """The lines up to the next empty one, without it.
+
+        Raises:
+            _Cut: the connection ends before it, or a line is too long to be a header.
+        """
+        there = self._reader.peek()
+        end = there.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        if end >= len(_END_OF_HEAD):
+            return self.read(end).decode("latin-1").split("\r\n")[:-2]
+        # It did not come in one piece.
+        lines = []
+        while line := self.line():
+            lines.append(line)
+        return lines
+
     def line(self) -> str:
         """The next line, without its end.
 
@@ -206,8 +223,7 @@ class Answer:
         while size := _number(self._connection.line().partition(";")[0], 16):
             chunks.append(self._connection.read(size))
             self._connection.line()
-        while self._connection.line():  # trailers
-            pass
+        self._connection.head()  # trailers
         return b"".join(chunks)
 
 
@@ -309,12 +325,13 @@ def sent_until_answered(call: Callable[[], T], *, tries: int = TRIES, sleep: Cal
 
 def _head(connection: _Connection) -> tuple[int, dict[str, str]]:
     """Status and headers. Raises _Cut."""
-    version, _, rest = connection.line().partition(" ")
+    first, *lines = connection.head() or [""]
+    version, _, rest = first.partition(" ")
     if not version.startswith("HTTP/1."):
         raise _Cut("that was no HTTP")
     status = _number(rest[:3], 10)
     headers = {}
-    while line := connection.line():
+    for line in lines:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     return status, headers
