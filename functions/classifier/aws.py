@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from classifier.aws_calls import LONGEST_FIRST_PAUSE, THROTTLED, TRIES, AwsError
+from classifier.connections import Timeouts
 from classifier.credentials import provider
 from classifier.errors import StorageThrottled, StorageUnavailable, TransientError
 from classifier.json_api import DynamoDbClient, EventBridgeClient, SqsClient
 from classifier.s3 import S3Client
 from classifier.service import Place, Service
-from classifier.transport import LONGEST_FIRST_PAUSE, THROTTLED, TRIES, AwsError, Timeouts
 
 _TIMEOUTS = Timeouts(connect=2, read=8)
 # An event is not worth a batch's time.

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from typing import Any
 
 from classifier.aws import EVENTS_SECONDS
+from classifier.aws_calls import AwsError
 from classifier.json_api import EventBridge
 from classifier.processor import Outcome
 from classifier.records import Result
-from classifier.transport import AwsError
 
 SCHEMA_VERSION = "1"
 SOURCE = "bucketlens"

@@ -20,7 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from classifier.transport import AwsError, Connections, Timeouts, sent_until_answered
+from classifier.aws_calls import AwsError, sent_until_answered
+from classifier.connections import Connections, Timeouts
 
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _RELATIVE = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from classifier.aws import translated
+from classifier.aws_calls import AwsError
 from classifier.errors import ImageNotFound
 from classifier.events import ImageRef
 from classifier.s3 import GetObject, ReadableS3
-from classifier.transport import AwsError
 
 NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound", "MethodNotAllowed", "405"})
 """S3's codes for an object that is not there."""

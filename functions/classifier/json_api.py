@@ -9,8 +9,9 @@ import json
 import zlib
 from typing import Any, Protocol
 
+from classifier.aws_calls import AwsError, NoAnswer
+from classifier.connections import Answer
 from classifier.service import Service
-from classifier.transport import Answer, AwsError, NoAnswer
 
 
 class DynamoDb(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from classifier.aws_calls import AwsError
 from classifier.bundle import (
     GOLDEN_NAME,
     MANIFEST_NAME,
@@ -21,7 +22,6 @@ from classifier.bundle import (
 )
 from classifier.errors import ModelIntegrityError, ModelUnavailable
 from classifier.s3 import GetObject, ReadableS3
-from classifier.transport import AwsError
 
 CHECK_INTERVAL_SECONDS = 60.0
 """How often a running function asks whether the pointer has moved."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from classifier.aws_calls import AwsError
 from classifier.events import Batch, Message
 from classifier.json_api import Sqs
 from classifier.processor import Outcome, OutcomeStatus
-from classifier.transport import AwsError
 
 # SQS takes 10 entries a request and, in every region, 256 KiB of bodies.
 _ENTRIES = 10

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import NotRequired, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
+from classifier.aws_calls import AwsError, NoAnswer
+from classifier.connections import Answer
 from classifier.service import Service
-from classifier.transport import Answer, AwsError, NoAnswer
 
 T = TypeVar("T")
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from classifier.aws_calls import TRIES, AwsError, sent_until_answered
+from classifier.connections import Answer, Connections, Timeouts
 from classifier.credentials import Provider
 from classifier.signing import signed
-from classifier.transport import TRIES, Answer, AwsError, Connections, Timeouts, sent_until_answered
 
 T = TypeVar("T")
 

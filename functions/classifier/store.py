@@ -49,13 +49,13 @@ from enum import StrEnum
 from typing import Any
 
 from classifier.aws import translated
+from classifier.aws_calls import AwsError
 from classifier.errors import StorageUnavailable
 from classifier.images import NOT_FOUND, ImageReader
 from classifier.json_api import DynamoDb
 from classifier.records import Result
 from classifier.s3 import S3, Head
 from classifier.table import Condition, Standing, Table
-from classifier.transport import AwsError
 
 _LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _ATTEMPTS = 5

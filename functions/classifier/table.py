@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from classifier.aws import translated
+from classifier.aws_calls import AwsError
 from classifier.json_api import DynamoDb
 from classifier.records import Result
-from classifier.transport import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from classifier.aws_calls import AwsError, NoAnswer
 from classifier.s3 import Body, GetObject, Object
-from classifier.transport import AwsError, NoAnswer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

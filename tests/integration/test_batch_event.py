@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifier.aws import EVENTS_SECONDS
+from classifier.aws_calls import NoAnswer
 from classifier.batch_event import DETAIL_TYPE, SOURCE, BatchEventPublisher, batch_detail
 from classifier.events import ImageRef
 from classifier.model import Prediction
 from classifier.processor import Outcome, OutcomeStatus
 from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
-from classifier.transport import NoAnswer
 from tests.conftest import BUCKET, ROOT, TABLE, Aws
 from tests.support.bundles import FIXTURES, bundle_files, manifest_for, publish
 from tests.support.clients import refusal

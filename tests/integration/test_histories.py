@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifier.admission import Deadline
+from classifier.aws_calls import NoAnswer
 from classifier.events import ImageRef
 from classifier.model import Model
 from classifier.pipeline import Pipeline
 from classifier.settings import Settings
 from classifier.store import Store
-from classifier.transport import NoAnswer
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.support.bundles import manifest_for, model_bytes
 from tests.support.classifiers import InProcess, InTurn

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from classifier.aws_calls import AwsError
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from classifier.store import Output, Recorded, Request, Store
 from classifier.table import Standing
-from classifier.transport import AwsError
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.support.clients import Interposed, once
 

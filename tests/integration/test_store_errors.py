@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from classifier.aws_calls import NoAnswer
 from classifier.errors import ImageNotFound, StorageThrottled, StorageUnavailable
 from classifier.events import ImageRef
-from classifier.transport import NoAnswer
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.integration.test_store import KEY, record, store
 from tests.support.clients import Interposed, refusal

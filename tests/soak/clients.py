@@ -1,6 +1,6 @@
 """The clients that a simulated process is given: the interface of the function's own, with a network that fails.
 
-Every call is at least one step. Calls are made again as :mod:`classifier.transport` does it: the same request is sent
+Every call is at least one step. Calls are made again as :mod:`classifier.aws_calls` does it: the same request is sent
 after an error of the service or the connection, also when only the answer had been lost.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from classifier.transport import TRIES, AwsError, NoAnswer
+from classifier.aws_calls import TRIES, AwsError, NoAnswer
 from tests.soak.scheduler import Process
 from tests.soak.services import Bucket, Queue, StoredObject, Table, refused
 
@@ -269,7 +269,7 @@ class SqsClient(Client):
 
 
 class _Body:
-    """A body that may break off, as :class:`classifier.transport.Answer` tells it."""
+    """A body that may break off, as :class:`classifier.connections.Answer` tells it."""
 
     def __init__(self, world: World, process: Process, key: str, data: bytes) -> None:
         self._world = world

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from classifier.transport import AwsError
+from classifier.aws_calls import AwsError
 from tests.soak.expressions import holds
 
 MAX_RECEIVES = 5

@@ -15,7 +15,7 @@ from moto import mock_aws
 from moto.dynamodb.comparisons import get_filter_expression
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 
-from classifier.transport import AwsError
+from classifier.aws_calls import AwsError
 from tests.soak.expressions import InvalidExpression, holds
 from tests.soak.services import Bucket, Table
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from classifier.transport import AwsError
+from classifier.aws_calls import AwsError
 
 
 class Interposed:

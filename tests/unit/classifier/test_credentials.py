@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from classifier.aws_calls import TRIES, AwsError
 from classifier.credentials import RENEWED_SECONDS_BEFORE, ContainerCredentials, Credentials, provider
-from classifier.transport import TRIES, AwsError
 from tests.support.scripted_server import ScriptedServer, http, scripted
 
 NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z

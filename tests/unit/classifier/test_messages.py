@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from classifier.aws_calls import NoAnswer
 from classifier.events import Batch, ImageRef, Message, Source
 from classifier.messages import Messages, Queue
 from classifier.processor import Outcome, OutcomeStatus
-from classifier.transport import NoAnswer
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/images"
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
+from classifier.aws_calls import TRIES, AwsError, NoAnswer, sent_until_answered
+from classifier.connections import Timeouts
 from classifier.credentials import Credentials
 from classifier.json_api import DynamoDbClient
 from classifier.s3 import S3Client
 from classifier.service import Place, Service
-from classifier.transport import TRIES, AwsError, NoAnswer, Timeouts, sent_until_answered
 from tests.support.scripted_server import Reply, ScriptedServer, Then, http, scripted
 
 OBJECT = http(200, b"abc", ETag='"e"', x_amz_meta_request_id="r", x_amz_version_id="v")

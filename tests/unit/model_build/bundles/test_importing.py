@@ -118,7 +118,10 @@ def bad_requests(folder: Path) -> dict[str, tuple[ImportRequest, str]]:
         "gap in labels": (ImportRequest(model, folder / "gap.txt"), "gap.txt has an empty line 2"),
         "too many labels": (ImportRequest(model, wrong_labels(folder, 5)), "has 5 labels"),
         "no golden folder": (request_for("uint8_quantized", golden=folder / "nowhere"), "does not exist"),
-        "no golden photo": (request_for("uint8_quantized", golden=folder / "no photos"), "those in folders below it are not read"),
+        "no golden photo": (
+            request_for("uint8_quantized", golden=folder / "no photos"),
+            "those in folders below it are not read",
+        ),
         "bad name": (request_for("uint8_quantized", name="a\nb"), "cannot be used"),
     }
 
