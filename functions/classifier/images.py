@@ -72,6 +72,7 @@ class ImageReader:
             try:
                 return Fetched(body.read(), *known)
             except AwsError as error:
+                body.close()
                 if not tries_left or time_left() < _LEAST_TIME_FOR_A_FETCH:
                     raise translated(error, f"cannot read {image.uri}") from error
         raise AssertionError("the last try returns or raises")
