@@ -233,7 +233,9 @@ class Connections:
         try:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
-                connected = _tls().wrap_socket(connected, server_hostname=self._address[0])
+                connected = _tls(environ.get("AWS_CA_BUNDLE") or None).wrap_socket(
+                    connected, server_hostname=self._address[0]
+                )
             connected.settimeout(self._timeouts.read)
         except BaseException:
             connected.close()
@@ -268,7 +270,7 @@ def _close_all(connections: list[_Connection]) -> None:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _tls(authorities: str | None) -> ssl.SSLContext:
     import ssl  # not for the endpoints of this machine
 
-    return ssl.create_default_context(cafile=environ.get("AWS_CA_BUNDLE") or None)
+    return ssl.create_default_context(cafile=authorities)

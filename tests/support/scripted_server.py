@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 
 class Then(Enum):
@@ -58,29 +60,41 @@ class ScriptedServer:
 
 
 @contextmanager
-def scripted(replies: Sequence[Reply | bytes]) -> Iterator[ScriptedServer]:
-    """A server that gives these replies, one a request, whatever connections they come over."""
+def scripted(replies: Sequence[Reply | bytes], certificate: Path | None = None) -> Iterator[ScriptedServer]:
+    """A server that gives these replies, one a request, whatever connections they come over.
+
+    Args:
+        certificate: of localhost, with its key: what is served is TLS.
+    """
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        port = listener.getsockname()[1]
+        url = f"https://localhost:{port}" if certificate else f"http://127.0.0.1:{port}"
         made = [reply if isinstance(reply, Reply) else Reply(reply) for reply in replies]
         server = ScriptedServer(url, made)
-        threads = [threading.Thread(target=_accept, args=(listener, server, over))]
-        threads[0].start()
+        accepting = threading.Thread(target=_accept, args=(listener, server, over, certificate))
+        accepting.start()
         try:
             yield server
         finally:
             over.set()
             socket.create_connection(listener.getsockname()).close()
-            threads[0].join()
+            accepting.join()
 
 
-def _accept(listener: socket.socket, server: ScriptedServer, over: threading.Event) -> None:
+def _accept(listener: socket.socket, server: ScriptedServer, over: threading.Event, certificate: Path | None) -> None:
     with ExitStack() as serving:
         while True:
             connection = serving.enter_context(listener.accept()[0])
             if over.is_set():
                 break
+            if certificate is not None:
+                tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                tls.load_cert_chain(certificate)
+                try:
+                    connection = serving.enter_context(tls.wrap_socket(connection, server_side=True))
+                except OSError:  # the client does not trust it
+                    continue
             server.connections += 1
             thread = threading.Thread(target=_serve, args=(connection, server, over))
             thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from classifier.credentials import Credentials
 from classifier.json_api import DynamoDbClient
 from classifier.s3 import S3Client
 from classifier.service import Place, Service
+from tests.support.certificates import self_signed
 from tests.support.scripted_server import Reply, ScriptedServer, Then, http, scripted
 
 OBJECT = http(200, b"abc", ETag='"e"', x_amz_meta_request_id="r", x_amz_version_id="v")
@@ -292,3 +294,19 @@ def test_what_comes_after_an_answer_is_not_taken_for_the_next() -> None:
         assert client.get_object(Bucket="photos", Key="a")["Body"].read() == b"abc"
         assert client.get_object(Bucket="photos", Key="b")["Body"].read() == b"xyz"
         assert server.connections == 2
+
+
+def test_who_answers_must_have_a_certificate_for_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = self_signed("localhost", tmp_path)
+    with scripted([OBJECT, OBJECT], certificate) as server:
+        with pytest.raises(NoAnswer, match="certificate"):
+            s3(server).get_object(Bucket="photos", Key="a")
+        assert server.requests == []
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        client = s3(server)
+        for _ in range(2):
+            assert client.get_object(Bucket="photos", Key="a")["Body"].read() == b"abc"
+        assert server.connections == 1
+        server.url = server.url.replace("localhost", "127.0.0.1")
+        with pytest.raises(NoAnswer, match="certificate"):
+            s3(server).get_object(Bucket="photos", Key="a")
