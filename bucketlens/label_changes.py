@@ -18,6 +18,7 @@ from classifier.images import ImageReader
 from classifier.imaging import Limits, check_size
 from classifier.model import Prediction
 from classifier.pool import WorkerPool
+from model_build.data.boto_s3 import BotoS3
 from model_build.data.remote import DataUri, s3_client
 from model_build.data.tensors import Progress, Unreadable
 from model_build.evaluation.comparison import Change, Difference, in_order
@@ -109,7 +110,7 @@ def find_label_changes(
     etags = {}
     at_once = os.cpu_count() or 1
     with workers_of(first, at_once) as before, workers_of(second, at_once) as after:
-        work = _Work(ImageReader(s3), source.bucket, (before, after))
+        work = _Work(ImageReader(BotoS3(s3)), source.bucket, (before, after))
         # While some are decoded, others are fetched.
         for done, (image, answer) in enumerate(as_done(work.classify, images, 2 * at_once), start=1):
             if isinstance(answer, Unreadable):

@@ -15,6 +15,10 @@ import pytest
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
 
+from classifier.aws import Clients
+from classifier.json_api import DynamoDbClient
+from classifier.s3 import S3Client
+
 ROOT = Path(__file__).parent.parent
 BUCKET = "bucketlens-123456789012-us-east-1"
 TABLE = "bucketlens-predictions"
@@ -40,11 +44,18 @@ logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
 @dataclass(frozen=True)
 class Aws:
-    """A fresh account behind HTTP endpoints, with a bucket and a table as the template describes them."""
+    """A fresh account behind HTTP endpoints, with a bucket and a table as the template describes them.
+
+    Attributes:
+        s3, dynamodb: boto3's clients, for what happens around the function.
+        function_s3, function_dynamodb: the function's own.
+    """
 
     endpoint_url: str
     s3: Any
     dynamodb: Any
+    function_s3: S3Client
+    function_dynamodb: DynamoDbClient
 
     def item(self, key: str, bucket: str = BUCKET) -> dict[str, Any] | None:
         found = self.dynamodb.get_item(TableName=TABLE, Key={"image_uri": {"S": f"s3://{bucket}/{key}"}})
@@ -88,7 +99,8 @@ def aws(moto_url: str) -> Iterator[Aws]:
     dynamodb = session.client("dynamodb", endpoint_url=moto_url)
     s3.create_bucket(Bucket=BUCKET)
     create_table(dynamodb, TABLE)
-    yield Aws(moto_url, s3, dynamodb)
+    clients = Clients(os.environ, moto_url, connections=2)
+    yield Aws(moto_url, s3, dynamodb, clients.s3(), clients.dynamodb())
     request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")
     urllib.request.urlopen(request, timeout=10).close()
     s3.close()

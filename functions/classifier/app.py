@@ -20,11 +20,12 @@ from aws_lambda_powertools import Logger
 
 from classifier import seed
 from classifier.admission import Context, Deadline
-from classifier.aws import clients, events_client, sqs_client
-from classifier.batch_event import BatchEventPublisher, EventBridge
+from classifier.aws import Clients
+from classifier.batch_event import BatchEventPublisher
 from classifier.batch_operations import task_results
 from classifier.errors import BucketlensError, FatalError, OutOfTime, TransientError
 from classifier.events import Batch, Source, parse
+from classifier.json_api import EventBridge
 from classifier.live_model import LiveModel, load_model
 from classifier.messages import Messages, Queue
 from classifier.metrics import InvocationMetrics
@@ -64,22 +65,20 @@ class Application:
 
     @classmethod
     def from_environment(
-        cls, environment: Mapping[str, str], *, events: Callable[[str | None], EventBridge] = events_client
+        cls, environment: Mapping[str, str], *, events: Callable[[Clients], EventBridge] = Clients.events
     ) -> Self:
-        """Read the settings and make the clients; ``events`` makes EventBridge's, from the endpoint.
+        """Read the settings and make the clients; ``events`` makes EventBridge's.
 
         Raises:
             ConfigError
         """
         settings = Settings.from_environment(environment)
         logger.setLevel(settings.log_level)
-        s3, dynamodb = clients(settings.endpoint_url, connections=IN_FLIGHT)
-
-        queue = Queue(settings.queue_url, partial(sqs_client, settings.endpoint_url)) if settings.queue_url else None
-        publisher = (
-            BatchEventPublisher(_SERVICE, partial(events, settings.endpoint_url)) if settings.publish_events else None
-        )
-        pipeline = Pipeline(Store(s3, dynamodb, settings.table_name), settings)
+        clients = Clients(environment, settings.endpoint_url, connections=IN_FLIGHT)
+        s3 = clients.s3()
+        queue = Queue(settings.queue_url, clients.sqs) if settings.queue_url else None
+        publisher = BatchEventPublisher(_SERVICE, partial(events, clients)) if settings.publish_events else None
+        pipeline = Pipeline(Store(s3, clients.dynamodb(), settings.table_name), settings)
         return cls(settings, partial(load_model, settings, s3), pipeline, queue, publisher)
 
     def handle(self, event: Any, context: Context) -> dict[str, Any]:

@@ -2,109 +2,59 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
-
+from classifier.aws_calls import LONGEST_FIRST_PAUSE, THROTTLED, TRIES, AwsError
+from classifier.connections import Timeouts
+from classifier.credentials import provider
 from classifier.errors import StorageThrottled, StorageUnavailable, TransientError
+from classifier.json_api import DynamoDbClient, EventBridgeClient, SqsClient
+from classifier.s3 import S3Client
+from classifier.service import Place, Service
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sqs import SQSClient
-
-AWS_ERRORS = (ClientError, BotoCoreError)
-"""What a call of a client raises. Bodies of responses are read through botocore, so theirs are among them."""
-
-_THROTTLED = frozenset(
-    {
-        "SlowDown",
-        "503",
-        "Throttling",
-        "ThrottlingException",
-        "RequestLimitExceeded",
-        "ProvisionedThroughputExceededException",
-        "TooManyRequestsException",
-    }
-)
+_TIMEOUTS = Timeouts(connect=2, read=8)
+# An event is not worth a batch's time.
+_EVENTS_TIMEOUTS, _EVENTS_TRIES = Timeouts(connect=1, read=2), 2
+EVENTS_SECONDS = _EVENTS_TRIES * (_EVENTS_TIMEOUTS.connect + _EVENTS_TIMEOUTS.read) + LONGEST_FIRST_PAUSE
+"""The longest that sending an event may take."""
 
 
-_RETRIES = 3
-_FIRST_PAUSE_SECONDS = 0.025
-EVENTS_SECONDS = 8.0
-"""The longest that sending an event may take: two tries of 3 s, and the pause between them."""
+class Clients:
+    """Makes the clients of one process, which share its credentials.
 
-
-def clients(endpoint_url: str | None, connections: int) -> tuple[S3Client, DynamoDBClient]:
-    """S3 and DynamoDB clients for one process: short timeouts, retries, as many connections as threads."""
-    session, config = boto3.session.Session(), _config(endpoint_url, connections)
-    dynamodb = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
-    needs_retry: Any = _try_again_after_half_an_answer  # the stubs know of no answer
-    dynamodb.meta.events.register("needs-retry.dynamodb", needs_retry)
-    return session.client("s3", endpoint_url=endpoint_url, config=config), dynamodb
-
-
-def s3_client(endpoint_url: str | None) -> S3Client:
-    """An S3 client for a process that does one thing at a time."""
-    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=_config(endpoint_url, 1))
-
-
-def sqs_client(endpoint_url: str | None) -> SQSClient:
-    """An SQS client; few invocations need one, so it is no part of a cold start."""
-    return boto3.session.Session().client("sqs", endpoint_url=endpoint_url, config=_config(endpoint_url, 1))
-
-
-def events_client(endpoint_url: str | None) -> Any:
-    """An EventBridge client that takes at most :data:`EVENTS_SECONDS`: an event is not worth a batch's time."""
-    short = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
-    config = _config(endpoint_url, 1).merge(short)
-    return boto3.session.Session().client("events", endpoint_url=endpoint_url, config=config)
-
-
-def error_code(error: Exception) -> str:
-    """The service's code for an error; empty when the service did not answer."""
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
-
-
-def translated(error: Exception, what: str) -> TransientError:
-    """``error`` as StorageThrottled or StorageUnavailable, saying ``what`` could not be done."""
-    reason = " ".join(str(error).split())
-    kind = StorageThrottled if error_code(error) in _THROTTLED else StorageUnavailable
-    return kind(f"{what}: {reason}")
-
-
-def _try_again_after_half_an_answer(response: Any, attempts: int, **_: Any) -> float | None:
-    """Seconds until the next try; None where the answer is whole, or there was none.
-
-    botocore switches urllib3's own check off, and parses what is left of an item as an answer without one.
+    Args:
+        environment: names the region and holds the credentials, or says where they are.
+        endpoint_url: of all services on this machine; None is AWS.
+        connections: that a client keeps open: as many as threads use it.
     """
-    if response is None:
-        return None
-    answer, _parsed = response
-    length, received = answer.headers.get("content-length"), len(answer.content)
-    if length is None or received == int(length):
-        return None
-    if attempts > _RETRIES:
-        raise IncompleteReadError(actual_bytes=received, expected_bytes=int(length))
-    return _FIRST_PAUSE_SECONDS * 2.0**attempts
+
+    def __init__(self, environment: Mapping[str, str], endpoint_url: str | None, connections: int = 1) -> None:
+        region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+        self._place = Place(region, endpoint_url)
+        self._credentials = provider(environment)
+        self._connections = connections
+
+    def s3(self) -> S3Client:
+        return S3Client(self._service("s3"))
+
+    def dynamodb(self) -> DynamoDbClient:
+        return DynamoDbClient(self._service("dynamodb"))
+
+    def sqs(self) -> SqsClient:
+        return SqsClient(self._service("sqs", kept=1))
+
+    def events(self) -> EventBridgeClient:
+        """A client that takes at most :data:`EVENTS_SECONDS`."""
+        return EventBridgeClient(self._service("events", kept=1, timeouts=_EVENTS_TIMEOUTS, tries=_EVENTS_TRIES))
+
+    def _service(
+        self, name: str, kept: int | None = None, timeouts: Timeouts = _TIMEOUTS, tries: int = TRIES
+    ) -> Service:
+        kept = self._connections if kept is None else kept
+        return Service(name, self._place, self._credentials, kept=kept, timeouts=timeouts, tries=tries)
 
 
-def _config(endpoint_url: str | None, connections: int) -> Config:
-    # Declared empty in the template so that `sam local` can set it; the SDK would take "" for an endpoint.
-    if not os.environ.get("AWS_ENDPOINT_URL"):
-        os.environ.pop("AWS_ENDPOINT_URL", None)
-    return Config(
-        connect_timeout=2,
-        read_timeout=8,
-        retries={"mode": "standard", "max_attempts": _RETRIES},
-        max_pool_connections=connections,
-        parameter_validation=False,
-        # Responses are not checksummed a second time above TLS: a fifth of a GetObject's CPU time.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        # A bucket's name before a local endpoint's host would have to be resolvable.
-        s3={"addressing_style": "path"} if endpoint_url else {},
-    )
+def translated(error: AwsError, what: str) -> TransientError:
+    """``error`` as StorageThrottled or StorageUnavailable, saying ``what`` could not be done."""
+    kind = StorageThrottled if error.code in THROTTLED else StorageUnavailable
+    return kind(f"{what}: {error}")

@@ -10,9 +10,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
-from classifier.aws import AWS_ERRORS, EVENTS_SECONDS
+from classifier.aws import EVENTS_SECONDS
+from classifier.aws_calls import AwsError
+from classifier.json_api import EventBridge
 from classifier.processor import Outcome
 from classifier.records import Result
 
@@ -21,12 +23,6 @@ SOURCE = "bucketlens"
 DETAIL_TYPE = "Batch Classified"
 # EventBridge User Guide, "PutEvents entry size": 256 KB with source and detail type.
 _MOST_BYTES = 250_000
-
-
-class EventBridge(Protocol):
-    """The part of boto3's client that is used."""
-
-    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]: ...  # noqa: N803 - the SDK's name
 
 
 class BatchEventPublisher:
@@ -61,8 +57,8 @@ class BatchEventPublisher:
             if self._client is None:
                 self._client = self._connect()
             answer = self._client.put_events(Entries=[entry])
-        except AWS_ERRORS as error:
-            return " ".join(str(error).split())
+        except AwsError as error:
+            return str(error)
         if answer.get("FailedEntryCount"):
             refused = answer["Entries"][0]
             return f"{refused.get('ErrorCode')}: {refused.get('ErrorMessage')}"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from classifier.aws import AWS_ERRORS, error_code, translated
+from classifier.aws import translated
+from classifier.aws_calls import AwsError
 from classifier.errors import ImageNotFound
 from classifier.events import ImageRef
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from classifier.s3 import GetObject, ReadableS3
 
 NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound", "MethodNotAllowed", "405"})
 """S3's codes for an object that is not there."""
@@ -34,7 +32,7 @@ class Fetched:
 class ImageReader:
     """Reads images. May raise StorageThrottled and StorageUnavailable."""
 
-    def __init__(self, s3: S3Client) -> None:
+    def __init__(self, s3: ReadableS3) -> None:
         self._s3 = s3
 
     def fetch(
@@ -54,12 +52,14 @@ class ImageReader:
         Raises:
             ImageNotFound: it was deleted before we came.
         """
-        version: dict[str, Any] = {"VersionId": image.version_id} if image.version_id else {}
+        request: GetObject = {"Bucket": image.bucket, "Key": image.key}
+        if image.version_id:
+            request["VersionId"] = image.version_id
         for tries_left in reversed(range(_FETCHES)):
             try:
-                response = self._s3.get_object(Bucket=image.bucket, Key=image.key, **version)
-            except AWS_ERRORS as error:
-                if error_code(error) in NOT_FOUND:
+                response = self._s3.get_object(**request)
+            except AwsError as error:
+                if error.code in NOT_FOUND:
                     raise ImageNotFound(f"{image.uri} was deleted before it could be classified") from error
                 raise translated(error, f"cannot read {image.uri}") from error
             body, size = response["Body"], response["ContentLength"]
@@ -71,7 +71,7 @@ class ImageReader:
             reserve(size)
             try:
                 return Fetched(body.read(), *known)
-            except (*AWS_ERRORS, OSError) as error:
+            except AwsError as error:
                 body.close()
                 if not tries_left or time_left() < _LEAST_TIME_FOR_A_FETCH:
                     raise translated(error, f"cannot read {image.uri}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
@@ -12,11 +11,9 @@ from classifier.bundle import Manifest
 from classifier.loader import BundleLoader
 from classifier.memory import resident_bytes, share_of_decoding
 from classifier.pool import WorkerPool
+from classifier.s3 import ReadableS3
 from classifier.serving import ServedModel
 from classifier.settings import ServingSettings
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 
 class LiveModel:
@@ -46,7 +43,7 @@ class LiveModel:
         return self._model
 
 
-def load_model(settings: ServingSettings, s3: S3Client) -> ServedModel:
+def load_model(settings: ServingSettings, s3: ReadableS3) -> ServedModel:
     """Load the model that the settings name, into worker processes as the function's memory allows.
 
     Raises:

@@ -6,10 +6,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from classifier.aws_calls import AwsError
 from classifier.bundle import (
     GOLDEN_NAME,
     MANIFEST_NAME,
@@ -23,9 +21,7 @@ from classifier.bundle import (
     verify,
 )
 from classifier.errors import ModelIntegrityError, ModelUnavailable
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from classifier.s3 import GetObject, ReadableS3
 
 CHECK_INTERVAL_SECONDS = 60.0
 """How often a running function asks whether the pointer has moved."""
@@ -54,7 +50,7 @@ class BundleLoader:
         s3: not used for a folder of this machine.
     """
 
-    def __init__(self, uri: ModelUri, s3: S3Client) -> None:
+    def __init__(self, uri: ModelUri, s3: ReadableS3) -> None:
         self._uri = uri
         self._read = _from_bucket(s3, uri.bucket) if uri.bucket else _from_folder
         self._pointer_etag: str | None = None
@@ -123,22 +119,24 @@ class BundleLoader:
     def _got(self, key: str, etag: str | None) -> tuple[bytes, str] | None:
         try:
             return self._read(key, etag)
-        except (ClientError, BotoCoreError, OSError) as error:
+        except (AwsError, OSError) as error:
             hint = ""
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
+            if isinstance(error, AwsError) and error.code in ("NoSuchKey", "NoSuchBucket"):
                 hint = f". Publish a model: bucketlens model publish BUNDLE --to {self._uri}"
             elif not self._uri.bucket:
                 hint = f". Put a bundle into {self._uri}, or versions of it and {POINTER_NAME}"
             raise ModelUnavailable(f"cannot read {self._uri.of(key)}: {_reason(error)}{hint}") from error
 
 
-def _from_bucket(s3: S3Client, bucket: str) -> Read:
+def _from_bucket(s3: ReadableS3, bucket: str) -> Read:
     def read(key: str, etag: str | None) -> tuple[bytes, str] | None:
-        condition: Any = {"IfNoneMatch": etag} if etag else {}
+        request: GetObject = {"Bucket": bucket, "Key": key}
+        if etag:
+            request["IfNoneMatch"] = etag
         try:
-            response = s3.get_object(Bucket=bucket, Key=key, **condition)
-        except ClientError as error:
-            if etag and error.response["ResponseMetadata"]["HTTPStatusCode"] == 304:
+            response = s3.get_object(**request)
+        except AwsError as error:
+            if etag and error.status == 304:
                 return None
             raise
         return response["Body"].read(), response["ETag"]
@@ -159,7 +157,5 @@ def _entry(manifest: Manifest, name: str) -> FileEntry:
         raise ModelIntegrityError(f"version {manifest.version} has no file {name}") from None
 
 
-def _reason(error: Any) -> str:
-    if isinstance(error, ClientError):
-        return f"{error.response['Error']['Code']} {error.response['Error'].get('Message', '')}".strip(" .")
-    return " ".join(str(getattr(error, "strerror", None) or error).split())
+def _reason(error: AwsError | OSError) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or error).split()).strip(" .")

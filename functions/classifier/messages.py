@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
-from classifier.aws import AWS_ERRORS
+from classifier.aws_calls import AwsError
 from classifier.events import Batch, Message
+from classifier.json_api import Sqs
 from classifier.processor import Outcome, OutcomeStatus
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
 
 # SQS takes 10 entries a request and, in every region, 256 KiB of bodies.
 _ENTRIES = 10
@@ -25,10 +22,10 @@ class Queue:
         connect: makes the client when it is first needed.
     """
 
-    def __init__(self, url: str, connect: Callable[[], SQSClient]) -> None:
+    def __init__(self, url: str, connect: Callable[[], Sqs]) -> None:
         self._url = url
         self._connect = connect
-        self._client: SQSClient | None = None
+        self._client: Sqs | None = None
 
     def send_again(self, messages: Mapping[str, tuple[Message, int]]) -> set[str]:
         """Send copies as new messages.
@@ -43,13 +40,13 @@ class Queue:
         for chunk in _chunks(messages):
             # An id of an entry is 80 letters at most, whatever the message's is.
             ids = {str(number): message_id for number, message_id in enumerate(chunk)}
-            entries: Any = [
+            entries = [
                 {"Id": number, "MessageBody": messages[message_id][0].body, "DelaySeconds": messages[message_id][1]}
                 for number, message_id in ids.items()
             ]
             try:
                 response = self._sqs().send_message_batch(QueueUrl=self._url, Entries=entries)
-            except AWS_ERRORS:
+            except AwsError:
                 continue  # they stay in the queue, as if this had not been tried
             sent |= {ids[entry["Id"]] for entry in response.get("Successful", [])}
         return sent
@@ -57,16 +54,16 @@ class Queue:
     def delete(self, messages: Sequence[Message]) -> None:
         """Delete messages, as far as SQS answers; those that remain are delivered again and found to be done."""
         for start in range(0, len(messages), _ENTRIES):
-            entries: Any = [
+            entries = [
                 {"Id": str(number), "ReceiptHandle": message.receipt_handle}
                 for number, message in enumerate(messages[start : start + _ENTRIES])
             ]
             try:
                 self._sqs().delete_message_batch(QueueUrl=self._url, Entries=entries)
-            except AWS_ERRORS:
+            except AwsError:
                 return
 
-    def _sqs(self) -> SQSClient:
+    def _sqs(self) -> Sqs:
         if self._client is None:
             self._client = self._connect()
         return self._client

@@ -263,7 +263,7 @@ class WorkerPool:
         first = self._start()
         memory = plan_memory(self._model.size_bytes, first.private_bytes)
         self.bounds = Bounds(limits, memory, cpu_seconds)
-        self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._slots: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
         self._slots.put(first)
         for _ in range(workers - 1):
             self._slots.put(self._start())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -97,14 +97,14 @@ class Result:
         document: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "status": str(self.status),
-            "image": asdict(self.image),
+            "image": dict(vars(self.image)),
         }
         if self.error is None:
             top = [{"label": p.label, "confidence": round(p.confidence, _DIGITS)} for p in self.top]
             document["prediction"] = {**top[0], "needs_review": self.needs_review, "top": top}
         else:
-            document["error"] = asdict(self.error)
-        document["model"] = asdict(self.model)
+            document["error"] = dict(vars(self.error))
+        document["model"] = dict(vars(self.model))
         document["timing_ms"] = {stage: round(value, 2) for stage, value in self.timing_ms.items()}
         document["classified_at"] = self.classified_at
         document["request_id"] = self.request_id

@@ -25,7 +25,7 @@ older than an invocation may be, or at once when Lambda itself repeats the reque
 the next delivery replaces exactly that item and goes on. Until then it is deferred, so two deliveries of one event
 never both write, and never leave two lines. After the document: duplicate.
 
-**Lost answers.** The SDK sends again what was not answered, and may meet its own effect. A put refused by an item of
+**Lost answers.** A call that was not answered is made again, and may meet its own effect. A put refused by an item of
 the same attempt is won; what it replaced is then unknown, so the document goes the careful way. A PUT refused by a
 document of the same attempt is done. A GET's body that is cut or stalls is fetched again. Where answers stay out, the
 image fails, and its next delivery judges by what is there, not by what was believed.
@@ -46,17 +46,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from classifier.aws import AWS_ERRORS, error_code, translated
+from classifier.aws import translated
+from classifier.aws_calls import AwsError
 from classifier.errors import StorageUnavailable
 from classifier.images import NOT_FOUND, ImageReader
+from classifier.json_api import DynamoDb
 from classifier.records import Result
+from classifier.s3 import S3, Head
 from classifier.table import Condition, Standing, Table
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
 
 _LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _ATTEMPTS = 5
@@ -115,7 +114,9 @@ class Output:
 class Store(ImageReader):
     """Images in, results out. Every method may raise StorageThrottled and StorageUnavailable."""
 
-    def __init__(self, s3: S3Client, dynamodb: DynamoDBClient, table: str) -> None:
+    _s3: S3
+
+    def __init__(self, s3: S3, dynamodb: DynamoDb, table: str) -> None:
         super().__init__(s3)
         self.table = Table(dynamodb, table)
         self._lines: dict[str, frozenset[tuple[str, str, str]]] = {}
@@ -165,7 +166,7 @@ class Store(ImageReader):
         """Write a batch's documents as one JSON Lines object."""
         try:
             self._s3.put_object(Bucket=output.bucket, Key=output.key, Body=lines, ContentType="application/x-ndjson")
-        except AWS_ERRORS as error:
+        except AwsError as error:
             raise translated(error, f"cannot write {output.uri}") from error
 
     def _write_output(self, result: Result, item: Standing, output: Output, *, replaced: bool) -> Recorded:
@@ -204,9 +205,9 @@ class Store(ImageReader):
                 Metadata={name: value for name, value in metadata.items() if value},
                 **condition,
             )
-        except AWS_ERRORS as error:
+        except AwsError as error:
             # 404 answers If-Match on an object deleted since.
-            if error_code(error) in _LOST_RACE or (etag and error_code(error) in NOT_FOUND):
+            if error.code in _LOST_RACE or (etag and error.code in NOT_FOUND):
                 return False
             raise translated(error, f"cannot write {output.uri}") from error
         return True
@@ -232,8 +233,8 @@ class Store(ImageReader):
         if output.uri not in self._lines:
             try:
                 content = self._s3.get_object(Bucket=output.bucket, Key=output.key)["Body"].read()
-            except (*AWS_ERRORS, OSError) as error:
-                if error_code(error) in NOT_FOUND:
+            except AwsError as error:
+                if error.code in NOT_FOUND:
                     return frozenset()
                 raise translated(error, f"cannot read {output.uri}") from error
             # Such objects never change: kept, because the messages of a batch come back together.
@@ -242,16 +243,16 @@ class Store(ImageReader):
             self._lines[output.uri] = frozenset(map(_attempt_of, content.splitlines()))
         return self._lines[output.uri]
 
-    def _head(self, output: Output) -> Any:
+    def _head(self, output: Output) -> Head | None:
         try:
             return self._s3.head_object(Bucket=output.bucket, Key=output.key)
-        except AWS_ERRORS as error:
-            if error_code(error) in NOT_FOUND:
+        except AwsError as error:
+            if error.code in NOT_FOUND:
                 return None
             raise translated(error, f"cannot read {output.uri}") from error
 
 
-def _is_of(head: Any, item: Standing) -> bool:
+def _is_of(head: Head, item: Standing) -> bool:
     """Whether an object is the document of an item, by the metadata it was written with."""
     metadata = head["Metadata"]
     return (metadata.get("request-id"), metadata.get("classified-at")) == (item.request_id, item.classified_at)

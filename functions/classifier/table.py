@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from classifier.aws import AWS_ERRORS, error_code, translated
+from classifier.aws import translated
+from classifier.aws_calls import AwsError
+from classifier.json_api import DynamoDb
 from classifier.records import Result
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 Item = Mapping[str, "AttributeValueTypeDef"]
@@ -98,7 +99,7 @@ class Put:
 class Table:
     """One table. Every method raises StorageThrottled or StorageUnavailable."""
 
-    def __init__(self, dynamodb: DynamoDBClient, name: str) -> None:
+    def __init__(self, dynamodb: DynamoDb, name: str) -> None:
         self._dynamodb = dynamodb
         self._name = name
 
@@ -108,13 +109,13 @@ class Table:
             response = self._dynamodb.get_item(
                 TableName=self._name, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True
             )
-        except AWS_ERRORS as error:
+        except AwsError as error:
             raise translated(error, f"cannot read table {self._name}") from error
         return Standing(response["Item"]) if "Item" in response else None
 
     def put(self, item: Item, condition: Condition) -> Put:
         """Put an item under a condition. One of ours that stands in its own way was put by a request whose answer was
-        lost and which the SDK then repeated: it is won, and what it replaced is not known (told is the item itself).
+        lost and which was then sent again: it is won, and what it replaced is not known (told is the item itself).
         """
         compared: dict[str, Any] = {"ExpressionAttributeValues": condition.values} if condition.values else {}
         try:
@@ -126,11 +127,10 @@ class Table:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **compared,
             )
-        except AWS_ERRORS as error:
-            if error_code(error) != "ConditionalCheckFailedException":
+        except AwsError as error:
+            if error.code != "ConditionalCheckFailedException":
                 raise translated(error, f"cannot write to table {self._name}") from error
-            answer: Any = getattr(error, "response", {})
-            standing = Standing(answer["Item"]) if answer.get("Item") else None
+            standing = Standing(error.answer["Item"]) if error.answer.get("Item") else None
             return Put(standing is not None and standing.same_attempt(Standing(item)), standing)
         replaced = response.get("Attributes")
         return Put(True, Standing(replaced) if replaced else None)
@@ -159,6 +159,6 @@ class Table:
                 ConditionExpression=condition.expression,
                 ExpressionAttributeValues=condition.values,
             )
-        except AWS_ERRORS as error:
-            if error_code(error) != "ConditionalCheckFailedException":
+        except AwsError as error:
+            if error.code != "ConditionalCheckFailedException":
                 raise translated(error, f"cannot write to table {self._name}") from error

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from classifier.aws import error_code
 from classifier.bundle import MANIFEST_NAME, VERSION_PATTERN, Manifest, ModelUri, Pointer
 from classifier.errors import BucketlensError, UserError
+from model_build.data.boto_s3 import error_code
 from model_build.evaluation.gate import Evidence
 from model_build.files import json_bytes
 

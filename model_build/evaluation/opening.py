@@ -23,6 +23,7 @@ from classifier.errors import BucketlensError, ModelIntegrityError, UserError
 from classifier.loader import BundleLoader
 from classifier.model import Model
 from model_build.conversion.convert import Conversion
+from model_build.data.boto_s3 import BotoS3
 from model_build.evaluation.gate import Evidence
 from model_build.tflite.running import describe, inspect_quietly, load_quietly
 from model_build.training.run import RECORD_NAME, Run
@@ -100,7 +101,7 @@ def open_bundle(folder: Path) -> OpenBundle:
 
 def open_published(where: ModelUri, client: S3Client) -> OpenBundle:
     """Open a pinned version, or the one the pointer names. Raises as the function's loader does."""
-    bundle = BundleLoader(where, client).load()
+    bundle = BundleLoader(where, BotoS3(client)).load()
     return OpenBundle(bundle.manifest, bundle.model, {})
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 import classifier
-from classifier.aws import error_code
 from classifier.errors import UserError
+from model_build.data.boto_s3 import error_code
 from model_build.data.remote import s3_client
 from model_build.sagemaker.container import PROGRAM
 from model_build.sagemaker.requests import JobPlan, check_request, training_job, tuning_job

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RECORDING = ("GetObject", "PutItem", "PutObject")
 REPLACING = (*RECORDING, "HeadObject", "GetItem")
 MODEL_FILES = ("current.json", "manifest.json", "model.tflite")
-# As often as the SDK tries a call (three retries): then the call fails, and the image comes back.
+# As often as a call is tried (three retries): then the call fails, and the image comes back.
 TRIES = 4
 # A stall takes the client's read timeout, 8 s: once is enough to see that it is survived.
 TIMES = [(fault, times) for fault in Fault for times in (1, TRIES) if (fault, times) != (Fault.STALL, TRIES)]

@@ -14,7 +14,7 @@ from classifier.pool import WorkerPool
 from classifier.processor import Outcome, OutcomeStatus
 from tests.conftest import Aws
 from tests.integration.test_pipeline import model, ref, run, statuses
-from tests.support.clients import Interposed, client_error
+from tests.support.clients import Interposed, refusal
 from tests.support.images import png
 
 __all__ = ["model"]
@@ -157,10 +157,10 @@ def test_those_whose_tries_another_has_spent_get_new_ones(aws: Aws, model: Worke
 
 def test_those_that_fail_by_themselves_get_no_new_tries(aws: Aws, model: WorkerPool) -> None:
     def fail(_: dict[str, Any]) -> None:
-        raise client_error("AccessDenied", 403)
+        raise refusal("AccessDenied", 403)
 
     images = [ref(f"{name}.png", message_id=name, receive_count=5) for name in "abc"]
-    outcomes = run(aws, model, images, s3=Interposed(aws.s3, "get_object", fail))
+    outcomes = run(aws, model, images, s3=Interposed(aws.function_s3, "get_object", fail))
     assert statuses(outcomes) == ["failed"] * 3
 
 
@@ -202,9 +202,9 @@ def test_a_clean_failure_withdraws_the_claim(aws: Aws, model: WorkerPool) -> Non
     before = aws.item("incoming/a.png")
 
     def fail(_: dict[str, Any]) -> None:
-        raise client_error("InternalError", 500)
+        raise refusal("InternalError", 500)
 
-    broken = Interposed(aws.s3, "get_object", fail)
+    broken = Interposed(aws.function_s3, "get_object", fail)
     assert statuses(run(aws, model, [ref("a.png", "0B", receive_count=3)], s3=broken)) == ["failed"]
     assert aws.item("incoming/a.png") == before
 

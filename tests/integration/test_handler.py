@@ -77,7 +77,7 @@ Handler = Callable[[Any, Context], dict[str, Any]]
 
 
 def served(aws: Aws, clock: Callable[[], float], s3: Any = None, uri: str = "") -> ServedModel:
-    loader = BundleLoader(ModelUri.parse(uri or f"s3://{BUCKET}/models/"), s3 or aws.s3)
+    loader = BundleLoader(ModelUri.parse(uri or f"s3://{BUCKET}/models/"), s3 or aws.function_s3)
     return ServedModel(loader, start_pool, golden_test=True, clock=clock)
 
 
@@ -346,8 +346,8 @@ def test_what_nobody_expected_is_logged_with_its_traceback(
 
     settings = Settings.from_environment({"MODEL_URI": f"s3://{BUCKET}/models/", "TABLE_NAME": TABLE})
     model = served(aws, time.monotonic)
-    failing: Any = Interposed(aws.s3, "get_object", fail)
-    odd = Store(failing, aws.dynamodb, TABLE)
+    failing: Any = Interposed(aws.function_s3, "get_object", fail)
+    odd = Store(failing, aws.function_dynamodb, TABLE)
     application = Application(settings, lambda: model, Pipeline(odd, settings))
     answer = application.handle(sqs(notification("incoming/a.png"), notification("incoming/b.png")), Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}

@@ -1,7 +1,7 @@
 """Any history of puts, deletions, events, duplicates, requests, overtaking, deaths and lost answers ends well.
 
 The table's item and the document are of one attempt, and that has seen the newest content. Faults strike at any call of
-any client: the process dies before or after its effect; the answer is lost, and the SDK repeats the call or gives up;
+any client: the process dies before or after its effect; the answer is lost, and the call is made again or given up;
 or another delivery runs from beginning to end in between.
 """
 
@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ReadTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifier.admission import Deadline
+from classifier.aws_calls import NoAnswer
 from classifier.events import ImageRef
 from classifier.model import Model
 from classifier.pipeline import Pipeline
@@ -62,12 +62,12 @@ class Faulty:
             if self._fault == "die before":
                 raise Died
             answer = method(**arguments)
-            if "Body" in answer:
+            if answer and "Body" in answer:
                 answer["Body"].close()
             if self._fault == "die after":
                 raise Died
             if self._fault == "give up":
-                raise ReadTimeoutError(endpoint_url="https://example.com")
+                raise NoAnswer("S3 did not answer in time")
             return method(**arguments)
 
         return call
@@ -136,7 +136,7 @@ class History:
         def faulty(client: object) -> Any:
             return Faulty(client, calls, at if fault else -1, fault or "", overtake)
 
-        s3, dynamodb = faulty(self._aws.s3), faulty(self._aws.dynamodb)
+        s3, dynamodb = faulty(self._aws.function_s3), faulty(self._aws.function_dynamodb)
         try:
             pipeline = Pipeline(Store(s3, dynamodb, TABLE), self._settings, clock=self._tick, executor=InTurn())
             classifier = InProcess(self._model, self._settings.limits)

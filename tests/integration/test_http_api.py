@@ -20,7 +20,7 @@ from classifier.images import ImageReader
 from classifier.settings import ApiSettings
 from tests.conftest import BUCKET, ROOT, TABLE, Aws
 from tests.support.bundles import FIXTURES, LABELS, bundle_files, publish
-from tests.support.clients import Interposed, client_error
+from tests.support.clients import Interposed, refusal
 from tests.support.http_api import Answer, Context, answered, in_process, request
 from tests.support.images import png
 
@@ -37,7 +37,7 @@ def settings(**environment: str) -> ApiSettings:
 
 @pytest.fixture
 def ask(aws: Aws) -> Ask:
-    api = Api(settings(), in_process, ImageReader(aws.s3))
+    api = Api(settings(), in_process, ImageReader(aws.function_s3))
 
     def send(method: str, path: str, body: bytes = b"", content_type: str = "image/png", **query: str) -> Answer:
         return answered(api.handle(request(method, path, body, content_type, **query), Context()))
@@ -118,7 +118,7 @@ def test_what_is_no_image(ask: Ask, body: bytes, status: int, code: str) -> None
 )
 def test_limits_are_those_of_a_batch(aws: Aws, environment: dict[str, str], code: str, status: int) -> None:
     limited = settings(**environment)
-    api = Api(limited, lambda: in_process(limited.limits), ImageReader(aws.s3))
+    api = Api(limited, lambda: in_process(limited.limits), ImageReader(aws.function_s3))
     aws.put("incoming/a.png", png())
     for event in (
         request("POST", "/predict", png()),
@@ -171,14 +171,14 @@ def test_nothing_else_in_s3_can_be_read(aws: Aws, uri: str) -> None:
     def fail(_: Any) -> None:
         raise AssertionError("it was asked for")
 
-    storage: Any = Interposed(aws.s3, "get_object", fail)
+    storage: Any = Interposed(aws.function_s3, "get_object", fail)
     api = Api(settings(), in_process, ImageReader(storage))
     answer = api.handle(request("POST", "/predict", as_json(s3=uri), "application/json"), Context())
     assert problem(answered(answer)) == (403, "input.forbidden")
 
 
 def test_without_a_bucket_no_object_can_be_read(aws: Aws) -> None:
-    api = Api(settings(INPUT_BUCKET=""), in_process, ImageReader(aws.s3))
+    api = Api(settings(INPUT_BUCKET=""), in_process, ImageReader(aws.function_s3))
     event = request("POST", "/predict", as_json(s3=f"s3://{BUCKET}/incoming/a.png"), "application/json")
     assert problem(answered(api.handle(event, Context()))) == (403, "input.forbidden")
 
@@ -191,9 +191,9 @@ def test_a_url_is_fetched_only_where_that_is_allowed(aws: Aws) -> None:
         return png("blue")
 
     event = request("POST", "/predict", as_json(url="https://images.example.org/a"), "application/json")
-    answer = answered(Api(settings(), in_process, ImageReader(aws.s3)).handle(event, Context()))
+    answer = answered(Api(settings(), in_process, ImageReader(aws.function_s3)).handle(event, Context()))
     assert problem(answer) == (403, "input.forbidden")
-    api = Api(settings(), in_process, ImageReader(aws.s3), fetch_url=fetch)
+    api = Api(settings(), in_process, ImageReader(aws.function_s3), fetch_url=fetch)
     document = answered(api.handle(event, Context())).json
     assert document["prediction"]["label"] == "blue"
     assert document["image"]["size_bytes"] == len(png("blue"))
@@ -212,16 +212,18 @@ def test_a_server_that_does_not_give_the_image(aws: Aws) -> None:
         raise UrlUnavailable("images.example.org answered 404")
 
     event = request("POST", "/predict", as_json(url="https://images.example.org/a"), "application/json")
-    answer = answered(Api(settings(), in_process, ImageReader(aws.s3), fetch_url=fetch).handle(event, Context()))
+    answer = answered(
+        Api(settings(), in_process, ImageReader(aws.function_s3), fetch_url=fetch).handle(event, Context())
+    )
     assert problem(answer) == (502, "url.unavailable")
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError"])
 def test_storage_that_fails_for_now(aws: Aws, code: str) -> None:
     def fail(_: Any) -> None:
-        raise client_error(code, 503)
+        raise refusal(code, 503)
 
-    storage: Any = Interposed(aws.s3, "get_object", fail)
+    storage: Any = Interposed(aws.function_s3, "get_object", fail)
     api = Api(settings(), in_process, ImageReader(storage))
     event = request("POST", "/predict", as_json(s3=f"s3://{BUCKET}/incoming/a.png"), "application/json")
     answer = answered(api.handle(event, Context()))
@@ -242,7 +244,9 @@ def test_without_a_model(aws: Aws, error: Exception, status: int, retry: bool, m
     def no_model() -> Any:
         raise error
 
-    answer = answered(Api(settings(), no_model, ImageReader(aws.s3)).handle(request(method, path, png()), Context()))
+    answer = answered(
+        Api(settings(), no_model, ImageReader(aws.function_s3)).handle(request(method, path, png()), Context())
+    )
     assert problem(answer) == (status, getattr(error, "code", "internal"))
     assert ("Retry-After" in answer.headers) == retry
     assert "nobody expected" not in answer.body

@@ -21,7 +21,7 @@ from classifier.settings import Settings
 from classifier.store import Store
 from tests.conftest import BUCKET, TABLE, Aws
 from tests.support.classifiers import Preceded
-from tests.support.clients import Interposed, Recorder, client_error, once
+from tests.support.clients import Interposed, Recorder, once, refusal
 from tests.support.images import encoded, picture, png
 from tests.support.pools import start_pool
 
@@ -50,7 +50,7 @@ def run(
     """One invocation, ``after`` seconds from now; ``classify`` runs before each image is classified."""
     settings = Settings.from_environment({**ENVIRONMENT, **environment})
     pipeline = Pipeline(
-        Store(s3 or aws.s3, dynamodb or aws.dynamodb, TABLE),
+        Store(s3 or aws.function_s3, dynamodb or aws.function_dynamodb, TABLE),
         settings,
         clock=lambda: datetime.now(UTC) + timedelta(seconds=after),
     )
@@ -103,9 +103,9 @@ def test_a_transient_failure_is_of_one_image_and_leaves_no_result(aws: Aws, mode
 
     def throttle(arguments: dict[str, Any]) -> None:
         if arguments["Key"] == "incoming/b.png":
-            raise client_error("SlowDown", 503)
+            raise refusal("SlowDown", 503)
 
-    flaky = Interposed(aws.s3, "get_object", throttle)
+    flaky = Interposed(aws.function_s3, "get_object", throttle)
     outcomes = run(aws, model, [ref(name) for name in ("a.png", "b.png", "c.png")], s3=flaky)
     assert statuses(outcomes) == ["classified", "failed", "classified"]
     assert isinstance(outcomes[1].error, StorageThrottled)
@@ -133,7 +133,7 @@ def test_nothing_is_taken_after_the_deadline(aws: Aws, model: WorkerPool) -> Non
 def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     reads: list[str] = []
-    counting = Interposed(aws.s3, "get_object", lambda arguments: reads.append(arguments["Key"]))
+    counting = Interposed(aws.function_s3, "get_object", lambda arguments: reads.append(arguments["Key"]))
     images = [ref("a.png", "0A", "m0"), ref("a.png", "0C", "m1"), ref("a.png", "0C", "m2"), ref("a.png", "0B", "m3")]
     outcomes = run(aws, model, images, s3=counting)
     assert statuses(outcomes) == ["superseded", "classified", "duplicate", "superseded"]
@@ -144,9 +144,9 @@ def test_several_events_of_one_image_in_a_batch_are_one_piece_of_work(aws: Aws, 
 
 def test_events_of_one_image_fail_together(aws: Aws, model: WorkerPool) -> None:
     def fail(_: dict[str, Any]) -> None:
-        raise client_error("InternalError", 500)
+        raise refusal("InternalError", 500)
 
-    broken = Interposed(aws.s3, "get_object", fail)
+    broken = Interposed(aws.function_s3, "get_object", fail)
     outcomes = run(aws, model, [ref("a.png", "0A", "m0"), ref("a.png", "0B", "m1")], s3=broken)
     assert statuses(outcomes) == ["failed", "failed"]
 
@@ -198,9 +198,9 @@ def test_json_lines_that_could_not_be_written_are_written_by_the_redelivery(aws:
     aws.put("incoming/a.png", png("green"))
 
     def fail(_: dict[str, Any]) -> None:
-        raise client_error("InternalError", 500)
+        raise refusal("InternalError", 500)
 
-    outcomes = run(aws, model, [ref("a.png")], s3=Interposed(aws.s3, "put_object", fail), OUTPUT_MODE="jsonl")
+    outcomes = run(aws, model, [ref("a.png")], s3=Interposed(aws.function_s3, "put_object", fail), OUTPUT_MODE="jsonl")
     assert statuses(outcomes) == ["failed"]
     early = run(aws, model, [ref("a.png")], OUTPUT_MODE="jsonl", request_id="early")
     assert statuses(early) == ["deferred"], "the first one might still be about to write it"
@@ -214,7 +214,9 @@ def test_json_lines_that_could_not_be_written_are_written_by_the_redelivery(aws:
 def test_the_ordinary_path_is_one_get_one_item_one_put(aws: Aws, model: WorkerPool) -> None:
     aws.put("incoming/a.png", png("red"))
     calls: list[str] = []
-    run(aws, model, [ref("a.png")], s3=Recorder(aws.s3, calls), dynamodb=Recorder(aws.dynamodb, calls))
+    run(
+        aws, model, [ref("a.png")], s3=Recorder(aws.function_s3, calls), dynamodb=Recorder(aws.function_dynamodb, calls)
+    )
     assert calls == ["get_object", "put_item", "put_object"]
 
 
@@ -226,7 +228,12 @@ def test_what_a_redelivered_batch_has_done_is_not_fetched_again(aws: Aws, model:
     calls: list[str] = []
     images = [ref("a.png", "0B", "m0", 2), ref("b.png", "0B", "m1", 2), ref("old.png", "0A", "m2", 5)]
     outcomes = run(
-        aws, model, images, request_id="r2", s3=Recorder(aws.s3, calls), dynamodb=Recorder(aws.dynamodb, calls)
+        aws,
+        model,
+        images,
+        request_id="r2",
+        s3=Recorder(aws.function_s3, calls),
+        dynamodb=Recorder(aws.function_dynamodb, calls),
     )
     assert statuses(outcomes) == ["duplicate", "classified", "superseded"]
     assert calls.count("get_object") == 1
@@ -282,7 +289,7 @@ def test_concurrent_duplicates_leave_one_line(aws: Aws, model: WorkerPool) -> No
     aws.put("incoming/a.png", png("red"))
     others: list[Outcome] = []
     meanwhile = once(lambda: others.extend(run(aws, model, [ref("a.png")], OUTPUT_MODE="jsonl", request_id="other")))
-    slow = Interposed(aws.s3, "put_object", meanwhile)
+    slow = Interposed(aws.function_s3, "put_object", meanwhile)
     outcomes = run(aws, model, [ref("a.png")], s3=slow, OUTPUT_MODE="jsonl")
     assert (statuses(outcomes), statuses(others)) == (["classified"], ["deferred"])
     assert len(aws.keys()) == 1
@@ -294,11 +301,11 @@ def test_a_line_whose_item_was_put_without_an_answer_is_written_by_the_redeliver
 
     def lose(arguments: dict[str, Any]) -> None:
         if "a.png" in arguments["Item"]["image_uri"]["S"]:
-            aws.dynamodb.put_item(**arguments)
-            raise client_error("InternalServerError", 500)
+            aws.function_dynamodb.put_item(**arguments)
+            raise refusal("InternalServerError", 500)
 
     images = [ref("a.png"), ref("b.png")]
-    first = run(aws, model, images, dynamodb=Interposed(aws.dynamodb, "put_item", lose), OUTPUT_MODE="jsonl")
+    first = run(aws, model, images, dynamodb=Interposed(aws.function_dynamodb, "put_item", lose), OUTPUT_MODE="jsonl")
     assert statuses(first) == ["failed", "classified"]
     again = [replace(image, receive_count=2) for image in images]
     outcomes = run(aws, model, again, request_id="r2", after=1000, OUTPUT_MODE="jsonl")

@@ -18,7 +18,7 @@ from classifier.loader import BundleLoader
 from tests.conftest import BUCKET, Aws
 from tests.integration.test_handler import served, start
 from tests.support.bundles import CREATED, bundle_files, publish
-from tests.support.clients import Interposed, client_error
+from tests.support.clients import Interposed, refusal
 
 pytestmark = pytest.mark.slow
 __all__ = ["start"]
@@ -30,7 +30,7 @@ def test_a_tampered_model_or_manifest_is_never_loaded(aws: Aws) -> None:
         key = f"models/{version}/{name}"
         good = aws.read(key)
         aws.put(key, good[:-3] + b" \n}" if name == "manifest.json" else good[:-1] + b"\xff")
-        loader = BundleLoader(ModelUri.parse(f"s3://{BUCKET}/models/"), aws.s3)
+        loader = BundleLoader(ModelUri.parse(f"s3://{BUCKET}/models/"), aws.function_s3)
         with pytest.raises(ModelIntegrityError, match=r"what the manifest lists|manifest that was published"):
             loader.load()
         aws.put(key, good)
@@ -74,10 +74,10 @@ def test_while_s3_is_silent_the_loaded_model_goes_on_serving(aws: Aws) -> None:
 
     def before(_: dict[str, Any]) -> None:
         if silent[0]:
-            raise client_error("InternalError", 500)
+            raise refusal("InternalError", 500)
 
     first = publish(aws.s3, BUCKET, bundle_files())
-    model = served(aws, lambda: now[0], Interposed(aws.s3, "get_object", before))
+    model = served(aws, lambda: now[0], Interposed(aws.function_s3, "get_object", before))
     silent[0], now[0] = True, 61
     refreshed = model.refresh()
     assert refreshed is not None

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
+from classifier.aws_calls import AwsError
 from classifier.model import Prediction
 from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
 from classifier.store import Output, Recorded, Request, Store
@@ -44,7 +44,7 @@ LATER = "2026-11-20T12:10:00.000Z"
 
 
 def store(aws: Aws, s3: Any = None, dynamodb: Any = None) -> Store:
-    return Store(s3 or aws.s3, dynamodb or aws.dynamodb, TABLE)
+    return Store(s3 or aws.function_s3, dynamodb or aws.function_dynamodb, TABLE)
 
 
 def record(
@@ -78,7 +78,7 @@ def test_a_death_between_item_and_json_is_completed_by_the_redelivery(aws: Aws) 
         raise Died
 
     for sequencer, label in (("0A", "first"), ("0B", "second")):
-        dying = store(aws, s3=Interposed(aws.s3, "put_object", once(die)))
+        dying = store(aws, s3=Interposed(aws.function_s3, "put_object", once(die)))
         with pytest.raises(Died):
             record(dying, label, sequencer, f"died-{label}")
         assert record(store(aws), label, sequencer, f"redelivered-{label}") is Recorded.WON
@@ -88,7 +88,7 @@ def test_a_death_between_item_and_json_is_completed_by_the_redelivery(aws: Aws) 
 
 def test_a_slow_winner_never_overwrites_a_newer_ones_json(aws: Aws) -> None:
     overtake = once(lambda: record(store(aws), "newer", "0B"))
-    slow = store(aws, s3=Interposed(aws.s3, "put_object", overtake))
+    slow = store(aws, s3=Interposed(aws.function_s3, "put_object", overtake))
     assert record(slow, "older", "0A") is Recorded.SUPERSEDED
     assert standing(aws) == ("newer", "newer")
 
@@ -97,7 +97,7 @@ def test_a_slow_winner_never_overwrites_a_newer_ones_json(aws: Aws) -> None:
 def test_a_slow_winner_over_an_existing_result_never_overwrites_a_newer_ones_json(aws: Aws, operation: str) -> None:
     record(store(aws), "oldest", "01")
     overtake = once(lambda: record(store(aws), "newer", "0B"))
-    slow = store(aws, s3=Interposed(aws.s3, operation, overtake))
+    slow = store(aws, s3=Interposed(aws.function_s3, operation, overtake))
     assert record(slow, "older", "0A") is Recorded.SUPERSEDED
     assert standing(aws) == ("newer", "newer")
 
@@ -123,12 +123,12 @@ def test_a_request_without_sequencer_replaces_what_it_saw_and_only_that(aws: Aws
 
 
 def repeated(client: Any, operation: str) -> Any:
-    """A client that answers an operation as to the SDK's second attempt, the first of which had its effect."""
+    """A client that answers an operation as to a second try, the first of which had its effect."""
     return Interposed(client, operation, lambda arguments: acted(client, operation, arguments))
 
 
 def acted(client: Any, operation: str, arguments: dict[str, Any]) -> None:
-    with suppress(ClientError):  # refused like any other; the call that follows tells
+    with suppress(AwsError):  # refused like any other; the call that follows tells
         getattr(client, operation)(**arguments)
 
 
@@ -137,7 +137,7 @@ def acted(client: Any, operation: str, arguments: dict[str, Any]) -> None:
 def test_an_item_of_our_own_in_our_way_is_a_lost_answer(aws: Aws, sequencer: str | None, before: str) -> None:
     if before == "an older result":
         record(store(aws), "older", "0A")
-    made = store(aws, dynamodb=repeated(aws.dynamodb, "put_item"))
+    made = store(aws, dynamodb=repeated(aws.function_dynamodb, "put_item"))
     assert record(made, "ours", sequencer) is Recorded.WON
     assert standing(aws) == ("ours", "ours")
 
@@ -150,9 +150,9 @@ def test_a_document_of_our_own_in_our_way_is_a_lost_answer(aws: Aws, before: str
 
     def again(arguments: dict[str, Any]) -> None:
         puts.append(arguments["Key"])
-        acted(aws.s3, "put_object", arguments)
+        acted(aws.function_s3, "put_object", arguments)
 
-    assert record(store(aws, s3=Interposed(aws.s3, "put_object", again)), "ours", "0B") is Recorded.WON
+    assert record(store(aws, s3=Interposed(aws.function_s3, "put_object", again)), "ours", "0B") is Recorded.WON
     assert puts == [OUTPUT_KEY]
     assert standing(aws) == ("ours", "ours")
 
@@ -163,7 +163,7 @@ def test_a_request_that_dies_before_its_document_is_completed_by_the_redelivered
 
     record(store(aws), "by event", "0A")
     with pytest.raises(Died):
-        record(store(aws, s3=Interposed(aws.s3, "put_object", once(die))), "by request", None)
+        record(store(aws, s3=Interposed(aws.function_s3, "put_object", once(die))), "by request", None)
     assert standing(aws) == ("by request", "by event")
     assert record(store(aws), "by event again", "0A") is Recorded.WON
     assert standing(aws) == ("by event again", "by event again")
@@ -174,7 +174,7 @@ def test_an_item_without_its_document_is_left_alone_while_who_put_it_may_be_runn
         raise Died
 
     with pytest.raises(Died):
-        record(store(aws, s3=Interposed(aws.s3, "put_object", once(die))), "first", "0A", "r1")
+        record(store(aws, s3=Interposed(aws.function_s3, "put_object", once(die))), "first", "0A", "r1")
     assert record(store(aws), "second", "0A", "r2", oldest_running=AT) is Recorded.PENDING
     assert aws.keys() == []
     assert record(store(aws), "third", "0A", "r2", oldest_running=LATER) is Recorded.WON
@@ -185,7 +185,7 @@ def test_a_repeated_request_id_says_that_the_attempt_before_is_over(aws: Aws) ->
         raise Died
 
     with pytest.raises(Died):
-        record(store(aws, s3=Interposed(aws.s3, "put_object", once(die))), "first", "0A", "r1")
+        record(store(aws, s3=Interposed(aws.function_s3, "put_object", once(die))), "first", "0A", "r1")
     made = replace(result("second", "r1"), classified_at=LATER)
     again = store(aws).record(made, OUTPUT, sequencer="0A", seen=None, request=Request("r1", AT))
     assert again is Recorded.WON
@@ -217,14 +217,14 @@ def test_a_deletion_that_died_before_its_document_is_completed_by_the_redelivery
 
     record(store(aws), "there", "0B")
     with pytest.raises(Died):
-        record_deleted(store(aws, s3=Interposed(aws.s3, "put_object", once(die))), "0C")
+        record_deleted(store(aws, s3=Interposed(aws.function_s3, "put_object", once(die))), "0C")
     assert record_deleted(store(aws), "0C") is Recorded.WON
     assert json.loads(aws.read(OUTPUT_KEY))["error"]["code"] == "image.not_found"
 
 
 def test_a_slow_winner_cannot_write_after_the_deletion_that_overtook_it(aws: Aws) -> None:
     overtake = once(lambda: record_deleted(store(aws), "0C"))
-    slow = store(aws, s3=Interposed(aws.s3, "put_object", overtake))
+    slow = store(aws, s3=Interposed(aws.function_s3, "put_object", overtake))
     assert record(slow, "there", "0B") is Recorded.SUPERSEDED
     assert json.loads(aws.read(OUTPUT_KEY))["error"]["code"] == "image.not_found"
 
@@ -248,7 +248,7 @@ def test_a_line_counts_as_written_only_if_the_object_holds_it(aws: Aws) -> None:
 def test_the_lines_of_a_batch_are_read_once(aws: Aws) -> None:
     lines = Output(BUCKET, "predictions/dt=2026-11-20/1-r1.jsonl")
     reads: list[str] = []
-    s = store(aws, s3=Interposed(aws.s3, "get_object", lambda arguments: reads.append(arguments["Key"])))
+    s = store(aws, s3=Interposed(aws.function_s3, "get_object", lambda arguments: reads.append(arguments["Key"])))
     made = [result("red", "r1", f"incoming/{number}") for number in range(5)]
     for one in made:
         s.record(one, lines, sequencer="0A", seen=None, request=Request("r1", LATER))

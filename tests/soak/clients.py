@@ -1,10 +1,10 @@
-"""The clients that a simulated process is given: boto3's interface, with a network that fails and the SDK that retries.
+"""The clients that a simulated process is given: the interface of the function's own, with a network that fails.
 
-Every call is at least one step. Retries are those of botocore's standard mode with three attempts: the same request is
-sent again after an error of the service or the connection, also when only the answer had been lost.
+Every call is at least one step. Calls are made again as :mod:`classifier.aws_calls` does it: the same request is sent
+after an error of the service or the connection, also when only the answer had been lost.
 """
 
-# ruff: noqa: N803 -- boto3's arguments have the names of the services' APIs.
+# ruff: noqa: N803 -- arguments have the names of the services' APIs.
 
 from __future__ import annotations
 
@@ -14,18 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
-from botocore.response import StreamingBody
-from urllib3.exceptions import ProtocolError
-from urllib3.exceptions import ReadTimeoutError as StreamTimeoutError
-
+from classifier.aws_calls import TRIES, AwsError, NoAnswer
 from tests.soak.scheduler import Process
 from tests.soak.services import Bucket, Queue, StoredObject, Table, refused
 
 if TYPE_CHECKING:
     from tests.soak.world import World
 
-ATTEMPTS = 3
 READ_TIMEOUT = 8.0
 _THROTTLED = {
     "s3": ("SlowDown", 503),
@@ -90,19 +85,19 @@ class Client:
                 world.say(f"{self._process.name} {operation} {what}" + (f" [{fault}]" if fault else ""))
             try:
                 answer = self._answer(operation, fault, effect)
-            except ClientError as error:
+            except NoAnswer as error:
+                failure: AwsError = error
+            except AwsError as error:
                 if world.trace is not None:
-                    world.say(f"{self._process.name}   {operation} {what} answers {error.response['Error']['Code']}")
+                    world.say(f"{self._process.name}   {operation} {what} answers {error.code}")
                 self._arrive()
                 if fault is None:
                     raise
-                failure: Exception = error
-            except (EndpointConnectionError, ConnectionClosedError, ReadTimeoutError) as error:
                 failure = error
             else:
                 self._arrive()
                 return answer
-            if attempt == ATTEMPTS:
+            if attempt == TRIES:
                 world.disturb(self._process, f"{operation} {what} failed: {fault}")
                 raise failure
             scheduler.sleep(world.random.random() * 2 ** (attempt - 1))
@@ -116,20 +111,20 @@ class Client:
             case "unavailable":
                 raise refused("InternalError" if self.service == "s3" else "InternalServerError", 500, operation)
             case "refused":
-                raise EndpointConnectionError(endpoint_url=self.service)
+                raise NoAnswer(f"no connection to {self.service}")
             case "stalled":
                 self._world.scheduler.sleep(READ_TIMEOUT)
-                raise ReadTimeoutError(endpoint_url=self.service)
+                raise NoAnswer(f"{self.service} did not answer in time")
             case "overdue":
                 self._world.scheduler.call_later(4 * self._world.random.random(), partial(_unheard, effect))
                 self._world.scheduler.sleep(READ_TIMEOUT)
-                raise ReadTimeoutError(endpoint_url=self.service)
+                raise NoAnswer(f"{self.service} did not answer in time")
         _unheard(effect)
         self._process.step()
         if fault == "lost_late":
             self._world.scheduler.sleep(READ_TIMEOUT)
-            raise ReadTimeoutError(endpoint_url=self.service)
-        raise ConnectionClosedError(endpoint_url=self.service)
+            raise NoAnswer(f"{self.service} did not answer in time")
+        raise NoAnswer(f"the connection to {self.service} broke")
 
     def _arrive(self) -> None:
         """The answer's way back, in which others may act and the process may die."""
@@ -163,8 +158,7 @@ class S3Client(Client):
         if IfNoneMatch is not None and found.etag == IfNoneMatch:
             raise refused("304", 304, "GetObject")
         self._world.fetched(self._process, Key)
-        stream: Any = _Stream(self._world, self._process, Key, found.data)
-        return {**_head(found), "Body": StreamingBody(stream, len(found.data))}
+        return {**_head(found), "Body": _Body(self._world, self._process, Key, found.data)}
 
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         return _head(self._call("HeadObject", Key, _prefix(Key), lambda: self._read("HeadObject", Key, None)))
@@ -195,7 +189,7 @@ class S3Client(Client):
     def _read(self, operation: str, key: str, version_id: str | None) -> StoredObject:
         try:
             return self._bucket.get(key, operation, version_id)
-        except ClientError:
+        except AwsError:
             self._world.calls.add(("s3", "missing object told as 404", _prefix(key)))
             raise
 
@@ -274,8 +268,8 @@ class SqsClient(Client):
             raise refused("AWS.SimpleQueueService.BatchEntryIdsNotDistinct", 400, "Batch")
 
 
-class _Stream:
-    """The raw stream under a response's body: urllib3's errors, which botocore's StreamingBody translates."""
+class _Body:
+    """A body that may break off, as :class:`classifier.connections.Answer` tells it."""
 
     def __init__(self, world: World, process: Process, key: str, data: bytes) -> None:
         self._world = world
@@ -283,13 +277,7 @@ class _Stream:
         self._key = key
         self._data = data
 
-    def __enter__(self) -> _Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def read(self, amount: int | None = None) -> bytes:
+    def read(self) -> bytes:
         world = self._world
         self._process.step()
         profile = world.profile
@@ -298,22 +286,19 @@ class _Stream:
             if drawn < 1:
                 world.say(f"{self._process.name} body of {self._key} breaks")
                 world.disturb(self._process, f"body of {self._key}")
-                if drawn < 0.4:
-                    raise ProtocolError("Connection broken: IncompleteRead")
-                if drawn < 0.7:
+                if drawn < 0.5:
                     world.scheduler.sleep(READ_TIMEOUT)
-                    raise StreamTimeoutError(None, None, "Read timed out.")  # type: ignore[arg-type]
-                self._data = self._data[: len(self._data) // 2]
-        data, self._data = (self._data, b"") if amount is None else (self._data[:amount], self._data[amount:])
-        return data
+                    raise NoAnswer("s3 did not answer in time")
+                raise NoAnswer(f"s3 sent {len(self._data) // 2} of {len(self._data)} bytes of an answer")
+        return self._data
 
     def close(self) -> None:
-        self._data = b""
+        """Nothing is held."""
 
 
 def _unheard(effect: Callable[[], Any]) -> None:
     """Do it; nobody hears whether it was refused."""
-    with suppress(ClientError):
+    with suppress(AwsError):
         effect()
 
 
@@ -323,7 +308,6 @@ def _head(found: StoredObject) -> dict[str, Any]:
         "ETag": found.etag,
         "ContentLength": len(found.data),
         "Metadata": dict(found.metadata),
-        "ResponseMetadata": {"HTTPStatusCode": 200},
         **version,
     }
 

@@ -7,21 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from classifier.aws_calls import AwsError
 from tests.soak.expressions import holds
 
 MAX_RECEIVES = 5
 
 
-def refused(code: str, status: int, operation: str, **more: Any) -> ClientError:
-    """The answer of a service that does not do what it was asked, as botocore raises it."""
-    response: Any = {
-        "Error": {"Code": code, "Message": f"simulated {code}"},
-        "ResponseMetadata": {"HTTPStatusCode": status, "RetryAttempts": 0},
-        **more,
-    }
-    return ClientError(response, operation)
+def refused(code: str, status: int, operation: str, **more: Any) -> AwsError:
+    """The answer of a service that does not do what it was asked, as the function's clients raise it."""
+    return AwsError(f"{operation} was answered {code}: simulated", code=code, status=status, answer=more)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from classifier.aws_calls import AwsError
+
 
 class Interposed:
     """A client whose calls of one operation first run ``before(arguments)``, which may raise or change the world."""
@@ -57,5 +59,11 @@ def once(action: Callable[[], object]) -> Callable[[dict[str, Any]], None]:
 
 
 def client_error(code: str, status: int = 400) -> ClientError:
+    """What boto3's clients raise."""
     response: Any = {"Error": {"Code": code, "Message": "injected"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(response, "Injected")
+
+
+def refusal(code: str, status: int = 400) -> AwsError:
+    """What the function's own clients raise."""
+    return AwsError(f"answered {code}: injected", code=code, status=status)

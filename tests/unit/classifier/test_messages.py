@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
+from classifier.aws_calls import NoAnswer
 from classifier.events import Batch, ImageRef, Message, Source
 from classifier.messages import Messages, Queue
 from classifier.processor import Outcome, OutcomeStatus
@@ -41,7 +41,7 @@ class Sqs:
     def _answer(self, entries: list[dict[str, Any]]) -> None:
         self.requests.append(entries)
         if self._silent:
-            raise EndpointConnectionError(endpoint_url=URL)
+            raise NoAnswer("no connection to SQS")
 
 
 def batch(*message_ids: str, body: str = "body {}") -> Batch:
