@@ -91,7 +91,7 @@ class Application:
             FatalError: nothing in this batch can be right.
         """
         deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
-        batch = parse(event, self._settings.input_prefix)
+        batch = parse(event, self._settings.input_prefix, removals=self._settings.remove_deleted)
         messages = Messages(batch, self._queue)
         outcomes: list[Outcome] = []
         try:

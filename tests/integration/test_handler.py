@@ -41,6 +41,7 @@ EXPECTED = {
     "s3-batch-operations-1.0": {"grüne wiese + himmel.jpg": "green"},
     "s3-batch-operations-2.0": {"truncated.jpg": "image.corrupt"},
     "s3-put": {"red.png": "red"},
+    "s3-removed": {},
     "s3-test-event": {},
     "sqs-s3-batch": {
         "red.png": "red",
