@@ -4,7 +4,7 @@
   failures"); everything else in the batch is done with.
 - S3 Batch Operations: a result code for each task.
 - S3, EventBridge: a summary; what failed for now is raised after all other images are done, and Lambda retries.
-- direct: the image's result document.
+- direct: the image's result document, or its status where there is none.
 - model query: the model that is served, named as in result documents.
 """
 

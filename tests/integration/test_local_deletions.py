@@ -47,5 +47,3 @@ def test_deletions_reach_the_queue_where_they_are_wanted() -> None:
             ("ObjectRemoved:Delete", marker),
             ("ObjectRemoved:Delete", new),
         ]
-        ends = stack.aws.dynamodb.describe_time_to_live(TableName=stack.table)["TimeToLiveDescription"]
-        assert ends == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
