@@ -19,9 +19,9 @@ from botocore.exceptions import ClientError
 
 from bucketlens import queues
 from bucketlens.stack import Stack
-from classifier.errors import UserError
+from classifier.errors import ImageNotFound, UserError
 from classifier.events import parse
-from classifier.records import Status, timestamp
+from classifier.records import REMOVED, Status, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -137,7 +137,7 @@ class DeadLetters:
     def _letter(self, message: Any) -> DeadLetter:
         # The function's own reader says what is an event, and of which images.
         record = {"eventSource": "aws:sqs", "messageId": message["MessageId"], "body": message["Body"]}
-        batch = parse({"Records": [record]}, self._stack.input_prefix)
+        batch = parse({"Records": [record]}, self._stack.input_prefix, removals=self._stack.removes_deleted)
         attributes = {name: value.get("StringValue") for name, value in message.get("MessageAttributes", {}).items()}
         skipped = ", ".join(map(str, batch.skipped))
         return DeadLetter(
@@ -177,9 +177,10 @@ def _reason(letter: DeadLetter, image: str, s3: S3Client, dynamodb: DynamoDBClie
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             return f"the image cannot be read: {error.response['Error']['Code']}"
-        return "the image is gone"
+        gone = not item or item.get("status") == REMOVED or item.get("error_code") == ImageNotFound.code
+        return "the image is gone" if gone else "the image is gone, and its result is not"
     failure = letter.error or _LOOK_IN_THE_LOG
-    if not item:
+    if not item or item.get("status") == REMOVED:
         return f"no result: {failure}"
     if item.get("etag", etag) != etag:
         return f"only other content was classified, at {item.get('classified_at')}: {failure}"

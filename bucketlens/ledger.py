@@ -21,6 +21,8 @@ from classifier.errors import UserError
 
 _APPLICATION_ID = 0x42_4C_52_31  # "BLR1"; a file with another one is not ours to change
 _CACHE_KIB = 32 * 1024
+LONGEST_UNCUT = 900
+"""Documents with shorter names, with or without the output prefix, are named after their images' whole keys."""
 
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -67,11 +69,11 @@ FROM (
 WHERE kind IS NOT NULL
 ORDER BY key
 """
-# An item that says itself that its image is gone agrees with the bucket.
+# An item that says itself that its image is gone agrees with the bucket, unless such items are removed.
 _COMPARE_ITEMS = """
 INSERT INTO differences (kind, key)
 SELECT 'orphaned_item', items.key FROM items LEFT JOIN objects ON objects.key = items.key
-WHERE objects.key IS NULL AND NOT items.gone AND items.classified <= :settled
+WHERE objects.key IS NULL AND (:removes OR NOT items.gone) AND items.classified <= :settled
 ORDER BY items.key
 """
 # A document that no item names, of an image that is gone; a JSON Lines object that no item names any more, which only
@@ -134,12 +136,14 @@ class Comparison:
         older_than: outcomes of models before this version are to be made anew; None for none.
         input_prefix: of the stack.
         below: the part of the outputs that was listed whole, relative to the output prefix.
+        removes: whether results of deleted images are to go.
     """
 
     settled: int
     older_than: str | None
     input_prefix: str
     below: str
+    removes: bool
 
 
 class Ledger:
@@ -242,6 +246,7 @@ class Ledger:
             "older_than": comparison.older_than,
             "input_prefix": comparison.input_prefix,
             "below": comparison.below,
+            "removes": comparison.removes,
         }
         for statement in _SORT_ITEMS:
             self._execute(statement)
@@ -249,7 +254,7 @@ class Ledger:
             self._database.execute("DELETE FROM differences")
             for statement in (_COMPARE_OBJECTS, _COMPARE_ITEMS, _COMPARE_OUTPUTS):
                 self._database.execute(statement, values)
-            self._note({"sent_through": 0})
+            self._note({"sent_through": 0, "removes": comparison.removes})
 
     def count(self, table: str) -> int:
         return int(self._execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - our own names
@@ -272,15 +277,16 @@ class Ledger:
         """How many images are yet to be sent."""
         return int(self._execute(f"SELECT count(*) FROM differences WHERE {_TO_SEND}", self._sent()).fetchone()[0])  # noqa: S608
 
-    def next_to_send(self, most: int) -> list[tuple[int, str]]:
-        """Number and key of the next images to send."""
-        return self._execute(
-            f"SELECT number, key FROM differences WHERE {_TO_SEND} ORDER BY number LIMIT {most:d}",  # noqa: S608
+    def next_to_send(self, most: int) -> list[tuple[int, Kind, str]]:
+        """Number, kind and key of the next images to send; the key of an orphaned document as in the listing."""
+        found = self._execute(
+            f"SELECT number, kind, key FROM differences WHERE {_TO_SEND} ORDER BY number LIMIT {most:d}",  # noqa: S608
             self._sent(),
-        ).fetchall()
+        )
+        return [(number, Kind(kind), key) for number, kind, key in found]
 
-    def _sent(self) -> tuple[int]:
-        return (self.fact("sent_through") or 0,)
+    def _sent(self) -> tuple[int, bool]:
+        return self.fact("sent_through") or 0, bool(self.fact("removes"))
 
     def _note(self, facts: Mapping[str, Any]) -> None:
         for name, value in facts.items():
@@ -318,4 +324,10 @@ class Ledger:
             ) from error
 
 
-_TO_SEND = f"number > ? AND kind IN ({', '.join(repr(str(kind)) for kind in _REPAIRABLE)})"
+# Where results of deleted images are to go, those are sent too. A document of many images has none to be sent, and from
+# a name near S3's 1,024 bytes, which may have been cut, the image's key does not follow.
+_TO_SEND = f"""number > ? AND (
+    kind IN ({", ".join(repr(str(kind)) for kind in _REPAIRABLE)})
+    OR ? AND (kind = 'orphaned_item'
+              OR kind = 'orphaned_json' AND key LIKE '%.json' AND length(CAST(key AS BLOB)) < {LONGEST_UNCUT})
+)"""

@@ -6,6 +6,7 @@ the queue again whose outcome is missing or wrong.
 2. :func:`audit` joins them.
 3. :func:`repair` sends the images of the differences to the queue, as ``{"bucket", "key"}``. The function records an
    outcome only if nothing newer has been recorded, so that sending an image once too often costs its work and no more.
+   With the stack's ``RemoveDeleted`` it sends deleted images that have a result, too, which the function then removes.
 
 This is also the backfill: images that were there before the stack are images without a result.
 """
@@ -21,9 +22,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bucketlens import prices, queues
-from bucketlens.ledger import Comparison, Kind, Ledger, ListingPage
+from bucketlens.ledger import LONGEST_UNCUT, Comparison, Kind, Ledger, ListingPage
 from bucketlens.stack import Stack
 from classifier.errors import ImageNotFound, UserError
+from classifier.records import REMOVED
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -198,10 +200,11 @@ def audit(ledger: Ledger, scope: Scope, now: float) -> Audit:
     """Join what was gathered. A repair that has begun keeps its differences unless they are asked for differently."""
     if ledger.fact("finished") is None:
         ledger.note(finished=now)
-    asked = [scope.settle_seconds, scope.older_than]
+    removes = scope.stack.removes_deleted
+    asked = [scope.settle_seconds, scope.older_than, removes]
     if ledger.fact("asked") != asked:
         settled = int(ledger.fact("started")) - scope.settle_seconds
-        ledger.compare(Comparison(settled, scope.older_than, scope.stack.input_prefix, scope.below))
+        ledger.compare(Comparison(settled, scope.older_than, scope.stack.input_prefix, scope.below, removes))
         ledger.note(asked=asked)
     return Audit(ledger.count("objects"), ledger.count("items"), ledger.counts(), ledger.left())
 
@@ -222,13 +225,18 @@ def repair(ledger: Ledger, scope: Scope, sqs: SQSClient, progress: Callable[[int
 
     with ThreadPoolExecutor(SENDERS) as pool:
         while rows := ledger.next_to_send(SENDERS * queues.BATCH):
-            bodies = (json.dumps({"bucket": scope.stack.bucket, "key": key}) for _, key in rows)
+            keys = (_image_key(kind, key, scope.stack.input_prefix) for _, kind, key in rows)
+            bodies = (json.dumps({"bucket": scope.stack.bucket, "key": key}) for key in keys)
             for _ in pool.map(send, queues.batches(bodies)):
                 pass
             ledger.note(sent_through=rows[-1][0])
             sent += len(rows)
             progress(sent)
     return sent
+
+
+def _image_key(kind: Kind, key: str, input_prefix: str) -> str:
+    return input_prefix + key.removesuffix(".json") if kind is Kind.ORPHANED_JSON else key
 
 
 def _sources(scope: Scope, s3: S3Client, dynamodb: DynamoDBClient) -> Iterator[_Source]:
@@ -244,7 +252,7 @@ def _sources(scope: Scope, s3: S3Client, dynamodb: DynamoDBClient) -> Iterator[_
 
 def _clipped(below: str, stack: Stack) -> str:
     """The longest beginning that is a prefix of every document's key: those over S3's 1,024 bytes have been cut."""
-    return below.encode()[: 900 - len(stack.output_prefix.encode())].decode(errors="ignore")
+    return below.encode()[: LONGEST_UNCUT - len(stack.output_prefix.encode())].decode(errors="ignore")
 
 
 def _objects(s3: S3Client, bucket: str, prefix: str, after: str) -> ListingPage:
@@ -279,9 +287,9 @@ def _items(dynamodb: DynamoDBClient, scope: Scope, segment: int, after: str) -> 
         Segment=segment,
         TotalSegments=SEGMENTS,
         ProjectionExpression=", ".join(f"#{name}" for name in _ATTRIBUTES),
-        FilterExpression="begins_with(#image_uri, :prefix)",
-        ExpressionAttributeNames={f"#{name}": name for name in _ATTRIBUTES},
-        ExpressionAttributeValues={":prefix": {"S": f"s3://{stack.bucket}/{scope.prefix}"}},
+        FilterExpression="begins_with(#image_uri, :prefix) AND #status <> :removed",
+        ExpressionAttributeNames={f"#{name}": name for name in (*_ATTRIBUTES, "status")},
+        ExpressionAttributeValues={":prefix": {"S": f"s3://{stack.bucket}/{scope.prefix}"}, ":removed": {"S": REMOVED}},
         **start,
     )
     root, outputs = f"s3://{stack.bucket}/", f"s3://{stack.bucket}/{stack.output_prefix}"

@@ -18,7 +18,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from bucketlens.escaping import csv_cell, json_text
 from classifier.errors import UserError
-from classifier.records import SCHEMA_VERSION, Status
+from classifier.records import REMOVED, SCHEMA_VERSION, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -68,7 +68,8 @@ class Query:
 def look(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item | None:
     """The result of one image, if there is one."""
     response = dynamodb.get_item(TableName=table, Key={"image_uri": {"S": image_uri}}, ConsistentRead=True)
-    return plain(response["Item"]) if "Item" in response else None
+    item = plain(response.get("Item", {}))
+    return item if item and item["status"] != REMOVED else None
 
 
 def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
@@ -80,7 +81,8 @@ def get(dynamodb: DynamoDBClient, table: str, image_uri: str) -> Item:
     item = look(dynamodb, table, image_uri)
     if item is None:
         raise UserError(
-            f"there is no result for {image_uri} in table {table}: was it uploaded, or is it still in the queue?"
+            f"there is no result for {image_uri} in table {table}: was it uploaded, is it still in the queue, or has it"
+            " been deleted?"
         )
     return item
 
@@ -125,11 +127,13 @@ def _request(query: Query) -> dict[str, Any]:
     if query.after is not None:
         filters.append("#classified_at > :after")
         names["#classified_at"], values[":after"] = "classified_at", {"S": query.after}
+    if "IndexName" not in request:
+        # Tombstones are in no index.
+        filters.append("#status <> :removed")
+        names["#status"], values[":removed"] = "status", {"S": REMOVED}
     if filters:
         request["FilterExpression"] = " AND ".join(filters)
-    if names:
-        request |= {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
-    return request
+    return request | {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
 
 
 def counts(items: Iterable[Item]) -> list[Item]:

@@ -93,6 +93,11 @@ class Stack:
             raise UserError("the stack has no table for reviews: deploy it again with this release's template")
         return ReviewTable(dynamodb, self.review_table)
 
+    @property
+    def removes_deleted(self) -> bool:
+        """Whether the results of deleted images are removed."""
+        return self.parameters.get("RemoveDeleted") == "true"
+
     def image_uri(self, image: str) -> str:
         """The URI of an image given as a URI, as a key, or as a key below the input prefix."""
         if image.startswith("s3://"):

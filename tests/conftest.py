@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
 
-from classifier.aws import Clients
+from classifier.aws import AwsClients
 from classifier.json_api import DynamoDbClient
 from classifier.s3 import S3Client
 
@@ -99,7 +99,7 @@ def aws(moto_url: str) -> Iterator[Aws]:
     dynamodb = session.client("dynamodb", endpoint_url=moto_url)
     s3.create_bucket(Bucket=BUCKET)
     create_table(dynamodb, TABLE)
-    clients = Clients(os.environ, moto_url, connections=2)
+    clients = AwsClients(os.environ, moto_url, connections=2)
     yield Aws(moto_url, s3, dynamodb, clients.s3(), clients.dynamodb())
     request = urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")
     urllib.request.urlopen(request, timeout=10).close()

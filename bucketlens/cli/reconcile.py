@@ -70,7 +70,8 @@ def reconcile(
     """Compare the images in the bucket with their results; with --repair, have the differing ones classified again.
 
     Finds events that were lost or came while the stack was paused, and images that were there before it. Interrupted,
-    the same command resumes. Orphans (results of deleted images) are counted, not repaired.
+    the same command resumes. Orphans (results of deleted images) are counted; --repair removes them where the stack's
+    RemoveDeleted is true.
 
     Exit code 0: every image has its result, or was sent. 1: differences were found and not sent.
 

@@ -114,6 +114,7 @@ def _configure_bucket(bucket: dict[str, Any], aws: Clients) -> None:
                 "Filter": {"Key": {"FilterRules": configuration.get("Filter", {}).get("S3Key", {}).get("Rules", [])}},
             }
             for configuration in bucket["NotificationConfiguration"].get("QueueConfigurations", [])
+            if configuration is not None  # what AWS::NoValue removes from a list, moto leaves as null
         ]
         aws.s3.put_bucket_notification_configuration(
             Bucket=name, NotificationConfiguration={"QueueConfigurations": queues}

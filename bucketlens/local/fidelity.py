@@ -4,9 +4,11 @@
    URL-encoded key alone; moto's do not. Without sequencer events of one key cannot be ordered. (S3 User Guide, "Event
    message structure")
 2. A multipart upload is one event, ``CompleteMultipartUpload``; moto sends a ``Put`` before it.
-3. SQS never loses a message when one is deleted while another arrives, nor hands one out twice at the same instant;
+3. In a versioned bucket each deletion is an event, that of one version and that by a delete marker; moto tells only of
+   a key's last version.
+4. SQS never loses a message when one is deleted while another arrives, nor hands one out twice at the same instant;
    moto's queue is a list that several threads replace and scan without a lock.
-4. DynamoDB pages through a large table in seconds; moto tries each of the members that a value might have, level by
+5. DynamoDB pages through a large table in seconds; moto tries each of the members that a value might have, level by
    level, which takes milliseconds an item and minutes for a table of 20,000.
 
 Each is a wrapper around one method of moto; ``test_fidelity.py`` fails when moto's side moves.
@@ -20,12 +22,14 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_plus
 
 from moto.core.serialize import BaseJSONSerializer
 from moto.s3 import notifications
 from moto.s3.models import FakeKey, S3Backend
+from moto.s3.notifications import S3NotificationEvent
 from moto.sqs.models import Message, Queue, SQSBackend
 
 _POLL_SECONDS = 1.0
@@ -73,6 +77,30 @@ def one_event_for_a_multipart_upload(original: Callable[..., FakeKey]) -> Callab
         return original(*arguments, **named)
 
     return put_object
+
+
+def announce_every_deletion(original: Callable[..., Any]) -> Callable[..., Any]:
+    """moto's ``S3Backend.delete_object``, with the event of a delete marker or of a version that was not the last."""
+
+    @functools.wraps(original)
+    def delete_object(
+        backend: S3Backend, bucket_name: str, key_name: str, version_id: str | None = None, bypass: bool = False
+    ) -> Any:
+        bucket = backend.get_bucket(bucket_name)
+        kept = len(bucket.keys.getlist(key_name)) if bucket.is_versioned and key_name in bucket.keys else 0
+        deleted, described = original(backend, bucket_name, key_name, version_id=version_id, bypass=bypass)
+        left = bucket.keys.getlist(key_name) if key_name in bucket.keys else []
+        removed = S3NotificationEvent.OBJECT_REMOVED_DELETE_EVENT
+        if version_id is None:
+            removed = S3NotificationEvent.OBJECT_REMOVED_DELETE_MARKER_CREATED_EVENT
+        if kept and left and len(left) != kept:
+            # A delete marker has neither content nor the attributes that an event tells of it.
+            version = left[-1].version_id if version_id is None else version_id
+            told = SimpleNamespace(name=key_name, version_id=version, size=0, etag='""')
+            notifications.send_event(backend.account_id, removed, bucket, told)
+        return deleted, described
+
+    return delete_object
 
 
 def lock_deletion(original: Callable[[Queue, str], None]) -> Callable[[Queue, str], None]:
@@ -146,6 +174,7 @@ def install() -> None:
         return
     notifications._get_s3_event = complete_s3_event(notifications._get_s3_event, Sequencer())
     S3Backend.put_object = one_event_for_a_multipart_upload(S3Backend.put_object)  # type: ignore[method-assign]
+    S3Backend.delete_object = announce_every_deletion(S3Backend.delete_object)  # type: ignore[method-assign]
     Queue.delete_message = lock_deletion(Queue.delete_message)  # type: ignore[method-assign, assignment]
     SQSBackend.receive_message = lock_receiving(SQSBackend.receive_message)  # type: ignore[method-assign]
     BaseJSONSerializer._serialize_type_structure = ready_attribute_values(  # type: ignore[method-assign]

@@ -34,6 +34,7 @@ class Deadline:
         self._remaining_seconds = remaining_seconds
         self.budget = remaining_seconds()
         self._reserve = min(_RESERVE_SECONDS, self.budget * _LARGEST_RESERVE)
+        self._kept = 0.0
         self._lock = threading.Lock()
         self._started_at: float | None = None
         self._begun = 0
@@ -44,8 +45,8 @@ class Deadline:
         time_left = self.time_left()
         with self._lock:
             if self._started_at is None:
-                self._started_at = time_left
-            elif self._needed(time_left) > time_left:
+                self._started_at = time_left + self._kept
+            elif self._needed(time_left + self._kept) > time_left:
                 return None
             self._begun += 1
             return self._begun
@@ -58,9 +59,14 @@ class Deadline:
             else:
                 self._begun -= 1
 
+    def keep(self, share: float) -> None:
+        """Keep a share of the time that is left for what comes afterwards; 0 gives it free."""
+        self._kept = 0.0
+        self._kept = share * max(0.0, self.time_left())
+
     def time_left(self) -> float:
         """Seconds until what is classified must be recorded; negative when that time has passed."""
-        return self._remaining_seconds() - self._reserve
+        return self._remaining_seconds() - self._reserve - self._kept
 
     def _needed(self, time_left: float) -> float:
         if not self._finished or self._started_at is None:

@@ -21,7 +21,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from classifier import seed
 from classifier.admission import Context, Deadline
-from classifier.aws import Clients
+from classifier.aws import AwsClients
 from classifier.classification import Classifier, classify_image
 from classifier.errors import BucketlensError, InputForbidden, TransientError
 from classifier.events import ImageRef
@@ -128,7 +128,7 @@ class Api:
         """
         settings = ApiSettings.from_environment(environment)
         logger.setLevel(settings.log_level)
-        s3 = Clients(environment, settings.endpoint_url).s3()
+        s3 = AwsClients(environment, settings.endpoint_url).s3()
         model = LiveModel(partial(load_model, settings, s3), logger)
         fetch_url = UrlFetcher(settings.limits.max_bytes).fetch if settings.allow_url_fetch else None
         return cls(settings, model.current, ImageReader(s3), fetch_url=fetch_url)

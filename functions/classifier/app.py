@@ -4,7 +4,7 @@
   failures"); everything else in the batch is done with.
 - S3 Batch Operations: a result code for each task.
 - S3, EventBridge: a summary; what failed for now is raised after all other images are done, and Lambda retries.
-- direct: the image's result document.
+- direct: the image's result document, or its status where there is none.
 - model query: the model that is served, named as in result documents.
 """
 
@@ -20,7 +20,7 @@ from aws_lambda_powertools import Logger
 
 from classifier import seed
 from classifier.admission import Context, Deadline
-from classifier.aws import Clients
+from classifier.aws import AwsClients
 from classifier.batch_event import BatchEventPublisher
 from classifier.batch_operations import task_results
 from classifier.errors import BucketlensError, FatalError, OutOfTime, TransientError
@@ -65,7 +65,7 @@ class Application:
 
     @classmethod
     def from_environment(
-        cls, environment: Mapping[str, str], *, events: Callable[[Clients], EventBridge] = Clients.events
+        cls, environment: Mapping[str, str], *, events: Callable[[AwsClients], EventBridge] = AwsClients.events
     ) -> Self:
         """Read the settings and make the clients; ``events`` makes EventBridge's.
 
@@ -74,7 +74,7 @@ class Application:
         """
         settings = Settings.from_environment(environment)
         logger.setLevel(settings.log_level)
-        clients = Clients(environment, settings.endpoint_url, connections=IN_FLIGHT)
+        clients = AwsClients(environment, settings.endpoint_url, connections=IN_FLIGHT)
         s3 = clients.s3()
         queue = Queue(settings.queue_url, clients.sqs) if settings.queue_url else None
         publisher = BatchEventPublisher(_SERVICE, partial(events, clients)) if settings.publish_events else None
@@ -90,7 +90,7 @@ class Application:
             FatalError: nothing in this batch can be right.
         """
         deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
-        batch = parse(event, self._settings.input_prefix)
+        batch = parse(event, self._settings.input_prefix, removals=self._settings.remove_deleted)
         messages = Messages(batch, self._queue)
         outcomes: list[Outcome] = []
         try:

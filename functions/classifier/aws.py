@@ -10,7 +10,7 @@ from classifier.credentials import provider
 from classifier.errors import StorageThrottled, StorageUnavailable, TransientError
 from classifier.json_api import DynamoDbClient, EventBridgeClient, SqsClient
 from classifier.s3 import S3Client
-from classifier.service import Place, Service
+from classifier.service import Endpoints, Service
 
 _TIMEOUTS = Timeouts(connect=2, read=8)
 # An event is not worth a batch's time.
@@ -19,7 +19,7 @@ EVENTS_SECONDS = _EVENTS_TRIES * (_EVENTS_TIMEOUTS.connect + _EVENTS_TIMEOUTS.re
 """The longest that sending an event may take."""
 
 
-class Clients:
+class AwsClients:
     """Makes the clients of one process, which share its credentials.
 
     Args:
@@ -30,7 +30,7 @@ class Clients:
 
     def __init__(self, environment: Mapping[str, str], endpoint_url: str | None, connections: int = 1) -> None:
         region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-        self._place = Place(region, endpoint_url)
+        self._place = Endpoints(region, endpoint_url)
         self._credentials = provider(environment)
         self._connections = connections
 

@@ -15,8 +15,7 @@ from typing import Any
 from classifier.aws import EVENTS_SECONDS
 from classifier.aws_calls import AwsError
 from classifier.json_api import EventBridge
-from classifier.processor import Outcome
-from classifier.records import Result
+from classifier.processor import Outcome, OutcomeStatus
 
 SCHEMA_VERSION = "1"
 SOURCE = "bucketlens"
@@ -67,31 +66,35 @@ class BatchEventPublisher:
 
 def batch_detail(outcomes: Sequence[Outcome], stack: str, request_id: str) -> str | None:
     """The event's ``detail`` as JSON text of at most 250,000 bytes; None for a batch in which nothing was recorded."""
-    results = [outcome.result for outcome in outcomes if outcome.result is not None]
-    if not results:
+    recorded = [one for one in outcomes if one.result is not None or one.status is OutcomeStatus.REMOVED]
+    if not recorded:
         return None
+    models = [one.result.model for one in recorded if one.result is not None]
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "stack": stack,
         "request_id": request_id,
         "images": {str(status): count for status, count in sorted(Counter(one.status for one in outcomes).items())},
-        "model": asdict(results[0].model),
+        **({"model": asdict(models[0])} if models else {}),
         "results": [],
         "results_omitted": 0,
     }
     room = _MOST_BYTES - len(_json(document).encode())
-    for result in results:
-        described = _described(result)
+    for outcome in recorded:
+        described = _described(outcome)
         room -= len(_json(described).encode()) + 1
-        if room < len(str(len(results))):
-            document["results_omitted"] = len(results) - len(document["results"])
+        if room < len(str(len(recorded))):
+            document["results_omitted"] = len(recorded) - len(document["results"])
             break
         document["results"].append(described)
     return _json(document)
 
 
-def _described(result: Result) -> dict[str, Any]:
-    described: dict[str, Any] = {"image_uri": result.image_uri, "status": str(result.status)}
+def _described(outcome: Outcome) -> dict[str, Any]:
+    described: dict[str, Any] = {"image_uri": outcome.image.uri, "status": str(outcome.status)}
+    result = outcome.result
+    if result is None:
+        return described
     if result.error is not None:
         return {**described, "error_code": result.error.code}
     best = result.to_document()["prediction"]

@@ -1,9 +1,9 @@
 """Every event shape -> image references.
 
 Understood: S3 notifications, alone or in SQS messages (also by way of SNS or EventBridge), EventBridge "Object
-Created", tasks of S3 Batch Operations, and the direct ``{"bucket": ..., "key": ...}``. Formats: S3 User Guide, "Event
-message structure", "EventBridge event message structure" and "Invoke AWS Lambda function". Event versions are not
-pinned; unknown fields are ignored.
+Created" and "Object Deleted", tasks of S3 Batch Operations, and the direct ``{"bucket": ..., "key": ...}``. Formats: S3
+User Guide, "Event message structure", "EventBridge event message structure" and "Invoke AWS Lambda function". Event
+versions are not pinned; unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from classifier.errors import UserError
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _SEQUENCER = re.compile(r"[0-9A-Fa-f]+")
+# S3 User Guide, "Supported event types for SQS, SNS, and Lambda".
+_CREATED, _REMOVED = "ObjectCreated:", ("ObjectRemoved:", "LifecycleExpiration:")
 # S3 User Guide, "Creating object key names".
 _LONGEST_KEY = 1024
 MODEL_QUERY = {"query": "model"}
@@ -49,10 +51,11 @@ class Skip(StrEnum):
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One image to classify.
+    """One image to classify, or to find deleted.
 
     Attributes:
         key: the object key, decoded.
+        version_id: None is the current version; always None for deletions, of which only what they left counts.
         sequencer: orders the events of one key, in the form :func:`comparable`; None where the event has none.
         message_id: the SQS message it came in.
         receive_count: how often that message has been received, this time included.
@@ -102,8 +105,11 @@ class Batch:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-def parse(event: Any, input_prefix: str) -> Batch:
+def parse(event: Any, input_prefix: str, *, removals: bool = False) -> Batch:
     """Read an event of any shape.
+
+    Args:
+        removals: deletions are for us, too.
 
     Raises:
         UserError: it is none of the shapes, or a field of it is not what it must be.
@@ -114,11 +120,11 @@ def parse(event: Any, input_prefix: str) -> Batch:
         return Batch(Source.MODEL_QUERY)
     records = event.get("Records")
     if isinstance(records, list) and any(_is_from(record, "aws:sqs") for record in records):
-        return _parse_messages(records, input_prefix)
+        return _parse_messages(records, input_prefix, removals)
     if "invocationSchemaVersion" in event and isinstance(event.get("tasks"), list):
         return _parse_tasks(event["tasks"], input_prefix)
     batch = Batch(_source(event))
-    for found in _found(event, input_prefix):
+    for found in _found(event, input_prefix, removals):
         _add(batch, found)
     return batch
 
@@ -138,14 +144,14 @@ def _source(event: dict[str, Any]) -> Source:
     return Source.EVENTBRIDGE if "detail" in event else Source.DIRECT
 
 
-def _parse_messages(records: list[Any], input_prefix: str) -> Batch:
+def _parse_messages(records: list[Any], input_prefix: str, removals: bool) -> Batch:
     batch = Batch(Source.SQS)
     for record in records:
         fields = record if isinstance(record, dict) else {}
         message_id, message = _text(fields, "messageId", default=""), _message(fields)
         batch.messages[message_id] = message
         try:
-            found = list(_found(json.loads(message.body), input_prefix))
+            found = list(_found(json.loads(message.body), input_prefix, removals))
         # RecursionError: JSON nested some thousand levels deep.
         except (UserError, ValueError, RecursionError) as error:
             batch.unreadable[message_id] = f"{type(error).__name__}: {error}"
@@ -192,8 +198,8 @@ def _add(batch: Batch, found: ImageRef | Skip) -> None:
         batch.skipped[found] += 1
 
 
-def _found(event: Any, input_prefix: str) -> Iterator[ImageRef | Skip]:
-    for found in _references(event):
+def _found(event: Any, input_prefix: str, removals: bool) -> Iterator[ImageRef | Skip]:
+    for found in _references(event, removals):
         yield (isinstance(found, ImageRef) and _skip(found, input_prefix)) or found
 
 
@@ -204,17 +210,17 @@ def _skip(image: ImageRef, input_prefix: str) -> Skip | None:
     return Skip.FOLDER_MARKER if image.key.endswith("/") else None
 
 
-def _references(event: Any) -> Iterator[ImageRef | Skip]:
+def _references(event: Any, removals: bool) -> Iterator[ImageRef | Skip]:
     if not isinstance(event, dict):
         raise UserError(f"the event is {type(event).__name__}, not a JSON object")
     if event.get("Event") == "s3:TestEvent":
         yield Skip.TEST_EVENT
     elif event.get("Type") == "Notification" and isinstance(event.get("Message"), str):
-        yield from _references(json.loads(event["Message"]))
+        yield from _references(json.loads(event["Message"]), removals)
     elif isinstance(event.get("Records"), list):
-        yield from map(_from_s3_record, event["Records"])
+        yield from (_from_s3_record(record, removals) for record in event["Records"])
     elif event.get("source") == "aws.s3" and isinstance(event.get("detail"), dict):
-        yield _from_eventbridge(event)
+        yield _from_eventbridge(event, removals)
     elif isinstance(event.get("bucket"), str) and isinstance(event.get("key"), str):
         yield _image(event["bucket"], event["key"], event.get("version_id"), None)
     else:
@@ -224,23 +230,28 @@ def _references(event: Any) -> Iterator[ImageRef | Skip]:
         )
 
 
-def _from_s3_record(record: Any) -> ImageRef | Skip:
+def _from_s3_record(record: Any, removals: bool) -> ImageRef | Skip:
     if not _is_from(record, "aws:s3"):
         raise UserError("a record of the event is not an S3 notification")
-    if not _text(record, "eventName").removeprefix("s3:").startswith("ObjectCreated:"):
+    name = _text(record, "eventName").removeprefix("s3:")
+    removed = removals and name.startswith(_REMOVED)
+    if not removed and not name.startswith(_CREATED):
         return Skip.NOT_CREATED
     described = _object(record, "s3")
     stored = _object(described, "object")
     key = unquote_plus(_text(stored, "key"), errors="strict")
-    return _image(_text(_object(described, "bucket"), "name"), key, stored.get("versionId"), stored.get("sequencer"))
+    version_id = None if removed else stored.get("versionId")
+    return _image(_text(_object(described, "bucket"), "name"), key, version_id, stored.get("sequencer"))
 
 
-def _from_eventbridge(event: dict[str, Any]) -> ImageRef | Skip:
-    if event.get("detail-type") != "Object Created":
+def _from_eventbridge(event: dict[str, Any], removals: bool) -> ImageRef | Skip:
+    removed = removals and event.get("detail-type") == "Object Deleted"
+    if not removed and event.get("detail-type") != "Object Created":
         return Skip.NOT_CREATED
     stored = _object(event["detail"], "object")
     bucket = _text(_object(event["detail"], "bucket"), "name")
-    return _image(bucket, _text(stored, "key"), stored.get("version-id"), stored.get("sequencer"))
+    version_id = None if removed else stored.get("version-id")
+    return _image(bucket, _text(stored, "key"), version_id, stored.get("sequencer"))
 
 
 def _from_task(task: dict[str, Any]) -> ImageRef:

@@ -86,9 +86,12 @@ class Pipeline:
         together = [image for image in newest if image.receive_count < _ALONE_FROM]
         if done and together and run.fatal is None:
             settle_done()
+        # Those that were begun come last, so they would starve where each batch is more than its time allows.
+        deadline.keep(0.5 if begun else 0.0)
         for outcome in self._executor.map(lambda image: self._processor.process(image, run), together):
             done[outcome.image.uri] = outcome
         self._write_lines(run, done)
+        deadline.keep(0.0)
         for image in begun:
             self._run_alone([image], run, done, settle_done)
             if done[image.uri].status is OutcomeStatus.DEFERRED:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -40,6 +40,7 @@ class OutcomeStatus(StrEnum):
     REJECTED = "rejected"
     DUPLICATE = "duplicate"
     SUPERSEDED = "superseded"
+    REMOVED = "removed"
     FAILED = "failed"
     DEFERRED = "deferred"
 
@@ -101,7 +102,8 @@ class BatchRun:
 
 def request(request_id: str, now: datetime, budget_seconds: float) -> Request:
     """An invocation that begins at ``now`` and may take ``budget_seconds``, as may those before it."""
-    return Request(request_id, timestamp(now - timedelta(seconds=budget_seconds + _MARGIN_SECONDS)))
+    longest = timedelta(seconds=budget_seconds + _MARGIN_SECONDS)
+    return Request(request_id, timestamp(now - longest), timestamp(now - 2 * longest))
 
 
 class Processor:
@@ -179,12 +181,22 @@ class Processor:
     def _classify(self, image: ImageRef, seen: Standing | None, run: BatchRun) -> Outcome:
         output = self._output(image, run)
         result = self._result(image, run)
+        if result.is_of_deleted and self._settings.remove_deleted:
+            return self._remove(image, result, seen, run)
         recorded = self._store.record(result, output, sequencer=image.sequencer, seen=seen, request=run.request)
         if recorded is not Recorded.WON:
             return self._ended(image, recorded, run)
         if output.is_lines and not result.is_of_deleted:
             run.lines.add(output.bucket, result)
         return Outcome(image, OutcomeStatus(result.status), result)
+
+    def _remove(self, image: ImageRef, result: Result, seen: Standing | None, run: BatchRun) -> Outcome:
+        if image.version_id is not None:  # a version that is gone, of an image which may have another
+            return self._classify(replace(image, version_id=None), seen, run)
+        # Whatever the output mode is: lines stay, an object of its own was written under another mode.
+        output = self._document(image)
+        recorded = self._store.remove(result, output, sequencer=image.sequencer, seen=seen, request=run.request)
+        return self._ended(image, recorded, run)
 
     def _result(self, image: ImageRef, run: BatchRun) -> Result:
         settings = self._settings
@@ -217,16 +229,25 @@ class Processor:
         )
 
     def _ended(self, image: ImageRef, recorded: Recorded, run: BatchRun) -> Outcome:
-        if recorded is not Recorded.PENDING:
+        if recorded not in (Recorded.PENDING, Recorded.UNSETTLED):
             return Outcome(image, OutcomeStatus(recorded))
-        wait = min(math.ceil(run.deadline.budget + _MARGIN_SECONDS), _LONGEST_DELAY_SECONDS)
-        error = StorageUnavailable(f"another delivery of the same event of {image.uri} may still be writing its result")
-        return Outcome(image, OutcomeStatus.DEFERRED, error=error, retry_in=wait)
+        wait = run.deadline.budget + _MARGIN_SECONDS
+        what = f"another delivery of the same event of {image.uri} may still be writing its result"
+        if recorded is Recorded.UNSETTLED:
+            wait *= 2
+            what = (
+                f"the result of {image.uri} is removed, but an older event may still be writing it: looking again later"
+            )
+        retry_in = min(math.ceil(wait), _LONGEST_DELAY_SECONDS)
+        return Outcome(image, OutcomeStatus.DEFERRED, error=StorageUnavailable(what), retry_in=retry_in)
 
     def _output(self, image: ImageRef, run: BatchRun) -> Output:
+        document = self._document(image)
+        return Output(document.bucket, run.lines.key) if self._settings.output_mode is OutputMode.JSONL else document
+
+    def _document(self, image: ImageRef) -> Output:
+        """Where the object of the image's own is or would be."""
         bucket = self._settings.output_bucket_for(image.bucket)
-        if self._settings.output_mode is OutputMode.JSONL:
-            return Output(bucket, run.lines.key)
         return Output(bucket, output_key(image.key, self._settings.input_prefix, self._settings.output_prefix))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from classifier.model import Prediction
 
 SCHEMA_VERSION = "1"
+REMOVED = "removed"
+"""The ``status`` of an item whose image is gone: a tombstone, which is no result."""
 _DIGITS = 4
 _LONGEST_MESSAGE = 500
+# A message lives 14 days, in the queue and the dead-letter queue together, and as long again with each redrive: five.
+TOMBSTONE_LIFE = timedelta(days=90)
 
 
 class Status(StrEnum):
@@ -148,6 +152,25 @@ class Result:
             "output_uri": _string(output_uri),
             "request_id": _string(self.request_id),
             "unfinished": {"BOOL": True} if unfinished else None,
+        }
+        return {name: value for name, value in attributes.items() if value is not None}
+
+    def to_tombstone(self, *, sequencer: str | None, output_uri: str) -> dict[str, AttributeValueTypeDef]:
+        """The item of an image that is gone. It keeps older events from bringing the result back, is in no index, and
+        ends with DynamoDB's time to live (``expires_at``, seconds since the epoch), after any message that could.
+
+        Args:
+            output_uri: the document that is to go.
+        """
+        expires_at = datetime.fromisoformat(self.classified_at) + TOMBSTONE_LIFE
+        attributes = {
+            "image_uri": _string(self.image_uri),
+            "status": _string(REMOVED),
+            "sequencer": _string(sequencer),
+            "classified_at": _string(self.classified_at),
+            "request_id": _string(self.request_id),
+            "output_uri": _string(output_uri),
+            "expires_at": _whole(int(expires_at.timestamp())),
         }
         return {name: value for name, value in attributes.items() if value is not None}
 

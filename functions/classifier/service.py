@@ -26,7 +26,7 @@ _DOMAINS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Endpoints:
     """Where the calls of a process go.
 
     Attributes:
@@ -68,7 +68,7 @@ class Service:
     def __init__(
         self,
         name: str,
-        place: Place,
+        place: Endpoints,
         credentials: Provider,
         *,
         kept: int,

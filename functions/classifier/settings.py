@@ -89,6 +89,7 @@ class Settings(ServingSettings):
         output_bucket: None writes next to the image, into its own bucket.
         queue_url: the queue that feeds the function, for sending deferred messages again; None fails them instead.
         publish_events: tell EventBridge what became of each batch.
+        remove_deleted: remove the results of images that are deleted.
     """
 
     table_name: str
@@ -97,6 +98,7 @@ class Settings(ServingSettings):
     output_mode: OutputMode
     queue_url: str | None
     publish_events: bool = False
+    remove_deleted: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -114,6 +116,7 @@ class Settings(ServingSettings):
             output_mode=OutputMode(read.choice("OUTPUT_MODE", OutputMode.IMAGE, tuple(OutputMode))),
             queue_url=read.text("QUEUE_URL", "") or None,
             publish_events=read.flag("PUBLISH_EVENTS"),
+            remove_deleted=read.flag("REMOVE_DELETED"),
         )
         if settings.output_bucket is None:
             settings._check_results_apart()

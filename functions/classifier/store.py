@@ -39,6 +39,17 @@ replaced exactly the item that was there. A result replaces the claim; a clean f
 cases only if the claim still stands; a death leaves it. To its own event it is never done, to older ones it is newer:
 an older event superseded by a claim that is withdrawn is made good by the claim's event, which is then in the queue or
 in the dead-letter queue.
+
+**Removing** (``RemoveDeleted``). A deletion's event is as a creation's that finds no image: only what S3 has now
+counts, so that the deletion of an old version, or one told after the image was put again, classifies what is there.
+Where nothing is, a *tombstone* is put, by the same condition as any item. It keeps the event's sequencer: an older
+event that comes late is superseded, a newer one replaces it. Then the document: note its ETag, make sure that the
+tombstone still stands, DELETE only if the ETag is unchanged; again from the start when it has changed. A newer
+winner's document is either there before the ETag was read, and then its item is too and we stop; or it comes later,
+and either our DELETE fails, or its PUT does and is repeated. An older attempt may be between its item and its
+document, or sending a PUT again whose answer it has missed. So the event comes again (*unsettled*) until nothing that
+the tombstone may have replaced is running, and deletes what it still finds; as any redelivery does. Lines are never
+rewritten.
 """
 
 from __future__ import annotations
@@ -55,7 +66,7 @@ from classifier.images import NOT_FOUND, ImageReader
 from classifier.json_api import DynamoDb
 from classifier.records import Result
 from classifier.s3 import S3, Head
-from classifier.table import Condition, Standing, Table
+from classifier.table import Condition, Item, Put, Standing, Table
 
 _LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _ATTEMPTS = 5
@@ -72,6 +83,10 @@ class Recorded(StrEnum):
     """A newer event of the same image has been recorded."""
     PENDING = "pending"
     """The same event has an item, and who put it may still be about to write the document."""
+    REMOVED = "removed"
+    """The image is gone: a tombstone stands for its item, and its document is gone for good."""
+    UNSETTLED = "unsettled"
+    """The image is gone, item and document are, and an older attempt may still be about to write the document."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +96,17 @@ class Request:
     Attributes:
         request_id: Lambda repeats it when it invokes again after a failure.
         oldest_running: attempts of invocations that may still be running are no older than this.
+        settled_before: what an attempt older than this replaced is not running any more, either: it began before the
+            other's item was put, which was within the time of one invocation.
     """
 
     request_id: str
     oldest_running: str
+    settled_before: str
+
+    def settles(self, attempt: Standing) -> bool:
+        """Whether neither this attempt nor any before it can still be running."""
+        return attempt.classified_at < self.settled_before
 
     def may_be_running(self, attempt: Standing) -> bool:
         return attempt.request_id != self.request_id and attempt.classified_at >= self.oldest_running
@@ -131,6 +153,8 @@ class Store(ImageReader):
             return Recorded.SUPERSEDED
         if standing.unfinished:
             return None
+        if standing.removed:
+            return self._remove_output(standing, Output.of(standing.output_uri), settled=request.settles(standing))
         may_be_running = request.may_be_running(standing)
         if self._is_written(standing, output, may_be_running):
             return Recorded.DUPLICATE
@@ -147,20 +171,48 @@ class Store(ImageReader):
         """
         kept = sequencer or (seen.sequencer if seen else None)
         item = result.to_item(sequencer=kept, output_uri=None if result.is_of_deleted else output.uri)
+        put = self._put(item, output, sequencer=sequencer, seen=seen, request=request)
+        if isinstance(put, Recorded):
+            return put
+        if output.is_lines:
+            return Recorded.WON
+        return self._write_output(result, Standing(item), output, replaced=put.standing is not None)
+
+    def remove(
+        self, result: Result, output: Output, *, sequencer: str | None, seen: Standing | None, request: Request
+    ) -> Recorded:
+        """Remove item and document of an image that is gone, unless a newer event of it has been recorded.
+
+        Args:
+            result: says that it is gone.
+            output: an object of the image's own.
+            sequencer, seen: as for :meth:`record`.
+        """
+        kept = sequencer or (seen.sequencer if seen else None)
+        item = result.to_tombstone(sequencer=kept, output_uri=output.uri)
+        put = self._put(item, output, sequencer=sequencer, seen=seen, request=request)
+        if isinstance(put, Recorded):
+            return put
+        # Where an answer was lost, what stands is the tombstone itself, and what it replaced is not known.
+        settled = put.standing is None or request.settles(put.standing)
+        return self._remove_output(Standing(item), output, settled=settled)
+
+    def _put(
+        self, item: Item, output: Output, *, sequencer: str | None, seen: Standing | None, request: Request
+    ) -> Put | Recorded:
+        """Put an item over those of older events; what has become of its own event where that is refused."""
         condition = Condition.newer(sequencer) if sequencer else Condition.unchanged(seen)
         for _ in range(_ATTEMPTS):
             put = self.table.put(item, condition)
             if put.won:
-                if output.is_lines:
-                    return Recorded.WON
-                return self._write_output(result, Standing(item), output, replaced=put.standing is not None)
+                return put
             if sequencer is None:
                 return Recorded.SUPERSEDED
             recorded = self.judge(put.standing, sequencer, output, request)
             if recorded is not None:
                 return recorded
             condition = Condition.unchanged(put.standing)
-        raise StorageUnavailable(f"the item of {result.image_uri} kept changing while it was written")
+        raise StorageUnavailable(f"the item of {item['image_uri']['S']} kept changing while it was written")
 
     def write_lines(self, output: Output, lines: bytes) -> None:
         """Write a batch's documents as one JSON Lines object."""
@@ -187,6 +239,33 @@ class Store(ImageReader):
             if self._put_if(output, line, item, etag=head["ETag"] if head else None):
                 return Recorded.WON
         raise StorageUnavailable(f"{output.uri} kept changing while it was written")
+
+    def _remove_output(self, tombstone: Standing, output: Output, *, settled: bool) -> Recorded:
+        """Delete the document of a deleted image, as long as its tombstone stands.
+
+        Args:
+            settled: no older attempt is running any more.
+        """
+        for _ in range(_ATTEMPTS):
+            head = self._head(output)
+            if head is None:
+                return Recorded.REMOVED if settled else Recorded.UNSETTLED
+            standing = self.table.look(str(tombstone.item["image_uri"]["S"]))
+            if standing is None or not standing.same_attempt(tombstone):
+                return Recorded.SUPERSEDED
+            if self._delete_if(output, head["ETag"]):
+                return Recorded.REMOVED if settled else Recorded.UNSETTLED
+        raise StorageUnavailable(f"{output.uri} kept changing while it was deleted")
+
+    def _delete_if(self, output: Output, etag: str) -> bool:
+        """DELETE if the object is still the one with ``etag``; False if it is not, or gone."""
+        try:
+            self._s3.delete_object(Bucket=output.bucket, Key=output.key, IfMatch=etag)
+        except AwsError as error:
+            if error.code in _LOST_RACE | NOT_FOUND:
+                return False
+            raise translated(error, f"cannot delete {output.uri}") from error
+        return True
 
     def _put_if(self, output: Output, line: bytes, item: Standing, *, etag: str | None) -> bool:
         """PUT if the object is still the one with ``etag``, or still absent; False if it is not."""

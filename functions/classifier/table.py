@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from classifier.aws import translated
 from classifier.aws_calls import AwsError
 from classifier.json_api import DynamoDb
-from classifier.records import Result
+from classifier.records import REMOVED, Result
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -47,6 +47,11 @@ class Standing:
     def unfinished(self) -> bool:
         """Whether this is a claim: an attempt that was begun, and has not ended or never will."""
         return "unfinished" in self.item
+
+    @property
+    def removed(self) -> bool:
+        """Whether this is a tombstone: the image is gone, and so is its result."""
+        return self._text("status") == REMOVED
 
     def same_attempt(self, other: Standing) -> bool:
         return (self.request_id, self.classified_at, self.unfinished) == (

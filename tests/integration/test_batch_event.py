@@ -63,6 +63,15 @@ def announced(outcomes: list[Outcome]) -> dict[str, Any]:
     return detail
 
 
+def test_it_tells_what_was_removed() -> None:
+    removed = {"image_uri": f"s3://{BUCKET}/incoming/b.jpg", "status": "removed"}
+    both = announced([outcome("incoming/a.jpg"), outcome("incoming/b.jpg", OutcomeStatus.REMOVED)])
+    assert both["images"] == {"classified": 1, "removed": 1}
+    assert both["results"][1] == removed
+    alone = announced([outcome("incoming/b.jpg", OutcomeStatus.REMOVED)])
+    assert (alone["results"], "model" in alone) == ([removed], False)
+
+
 def test_it_tells_what_was_recorded() -> None:
     statuses = [
         OutcomeStatus.CLASSIFIED,

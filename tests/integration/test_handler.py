@@ -41,6 +41,7 @@ EXPECTED = {
     "s3-batch-operations-1.0": {"grüne wiese + himmel.jpg": "green"},
     "s3-batch-operations-2.0": {"truncated.jpg": "image.corrupt"},
     "s3-put": {"red.png": "red"},
+    "s3-removed": {},
     "s3-test-event": {},
     "sqs-s3-batch": {
         "red.png": "red",
@@ -169,6 +170,24 @@ def test_every_event_file_runs(aws: Aws, start: Callable[..., Handler], path: Pa
         assert answer == json.loads(aws.read("predictions/green.jpg.json"))
     else:
         assert len(answer["images"]) == len(expected)
+
+
+def test_deletions_are_recorded_where_they_are_wanted(
+    aws: Aws, start: Callable[..., Handler], capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(aws.s3, BUCKET, bundle_files())
+    event = json.loads((ROOT / "events" / "s3-removed.json").read_text(encoding="utf-8"))
+    handler = start(REMOVE_DELETED="true")
+    assert handler(event, Context()) == {
+        "images": [{"status": "removed", "image": {"bucket": BUCKET, "key": "incoming/red.png"}}],
+        "skipped": {},
+    }
+    assert aws.item("incoming/red.png")["status"] == {"S": "removed"}  # type: ignore[index]
+    emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert sum(sum(one.get("ImagesRemoved", ())) for one in emitted) == 1
+    assert handler({"bucket": BUCKET, "key": "incoming/x.png"}, Context())["status"] == "removed"
+    (task,) = handler(batch_operations(**{"incoming/y.png": BUCKET}), Context())["results"]
+    assert (task["resultCode"], task["resultString"]) == ("Succeeded", "removed")
 
 
 def batch_operations(**buckets_by_key: str) -> dict[str, Any]:

@@ -37,12 +37,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         for index, (label, confidence) in enumerate([("cat", 0.95), ("cat", 0.55), ("cat", 0.4), ("dog, hot", 0.3)]):
             put(running, f"{index}.jpg", top=(Prediction(label, confidence),), needs_review=confidence < 0.5)
         put(running, "bad.jpg", error=CORRUPT)
+        gone = result(running, "gone.jpg", error=Rejection("image.not_found", "deleted"))
+        tombstone = gone.to_tombstone(sequencer="0B", output_uri="s3://b/k.json")
+        running.aws.dynamodb.put_item(TableName=running.table, Item=tombstone)
         yield running
 
 
-def put(stack: LocalStack, name: str, **outcome: Any) -> None:
+def result(stack: LocalStack, name: str, **outcome: Any) -> Result:
     image = ImageFacts(stack.bucket, f"incoming/{name}", etag="e", size_bytes=7)
-    made = Result(image, MODEL, f"2026-11-20T12:00:{len(name) % 60:02}.000Z", "r", **outcome)
+    return Result(image, MODEL, f"2026-11-20T12:00:{len(name) % 60:02}.000Z", "r", **outcome)
+
+
+def put(stack: LocalStack, name: str, **outcome: Any) -> None:
+    made = result(stack, name, **outcome)
     stack.aws.dynamodb.put_item(TableName=stack.table, Item=made.to_item(sequencer="0A", output_uri="s3://b/k"))
 
 
@@ -67,6 +74,13 @@ def test_by_attention(stack: LocalStack) -> None:
 def test_everything(stack: LocalStack) -> None:
     assert sorted(names(stack, Query())) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "bad.jpg"]
     assert sorted(names(stack, Query(min_confidence=0.4))) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_a_removed_image_has_no_result(stack: LocalStack) -> None:
+    with pytest.raises(UserError, match="has it been deleted"):
+        get(stack.aws.dynamodb, stack.table, f"s3://{stack.bucket}/incoming/gone.jpg")
+    for query in (Query(prefix=f"s3://{stack.bucket}/incoming/gone"), Query(after="2026-01-01T00:00:00.000Z")):
+        assert "gone.jpg" not in names(stack, query)
 
 
 def test_by_prefix_and_time(stack: LocalStack) -> None:

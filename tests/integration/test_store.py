@@ -52,7 +52,7 @@ def record(
 ) -> Recorded:
     made = result(label, request_id or f"request-{label}-{sequencer}")
     seen = into.table.look(made.image_uri) if sequencer is None else None
-    request = Request(made.request_id, oldest_running)
+    request = Request(made.request_id, oldest_running, AT)
     return into.record(made, OUTPUT, sequencer=sequencer, seen=seen, request=request)
 
 
@@ -117,7 +117,7 @@ def test_a_request_without_sequencer_replaces_what_it_saw_and_only_that(aws: Aws
     made = result("late request", "late")
     before = s.table.look(made.image_uri)
     assert record(s, "newer event", "0B") is Recorded.WON
-    late = s.record(made, OUTPUT, sequencer=None, seen=before, request=Request("late", LATER))
+    late = s.record(made, OUTPUT, sequencer=None, seen=before, request=Request("late", LATER, AT))
     assert late is Recorded.SUPERSEDED
     assert standing(aws) == ("newer event", "newer event")
 
@@ -187,7 +187,7 @@ def test_a_repeated_request_id_says_that_the_attempt_before_is_over(aws: Aws) ->
     with pytest.raises(Died):
         record(store(aws, s3=Interposed(aws.function_s3, "put_object", once(die))), "first", "0A", "r1")
     made = replace(result("second", "r1"), classified_at=LATER)
-    again = store(aws).record(made, OUTPUT, sequencer="0A", seen=None, request=Request("r1", AT))
+    again = store(aws).record(made, OUTPUT, sequencer="0A", seen=None, request=Request("r1", AT, AT))
     assert again is Recorded.WON
     assert standing(aws) == ("second", "second")
 
@@ -198,7 +198,7 @@ def deleted(request_id: str) -> Result:
 
 def record_deleted(into: Store, sequencer: str) -> Recorded:
     made = deleted(f"deleted-{next(FRESH)}")
-    return into.record(made, OUTPUT, sequencer=sequencer, seen=None, request=Request(made.request_id, LATER))
+    return into.record(made, OUTPUT, sequencer=sequencer, seen=None, request=Request(made.request_id, LATER, AT))
 
 
 def test_overwritten_then_deleted_leaves_no_older_prediction(aws: Aws) -> None:
@@ -234,7 +234,7 @@ def test_a_line_counts_as_written_only_if_the_object_holds_it(aws: Aws) -> None:
 
     def put(label: str, request_id: str, key: str, oldest_running: str = LATER) -> tuple[Recorded, Result]:
         made = result(label, request_id, key)
-        request = Request(request_id, oldest_running)
+        request = Request(request_id, oldest_running, AT)
         return store(aws).record(made, lines, sequencer="0A", seen=None, request=request), made
 
     (_, first), (_, second) = put("red", "r1", "incoming/1"), put("red", "r1", "incoming/2")
@@ -251,10 +251,10 @@ def test_the_lines_of_a_batch_are_read_once(aws: Aws) -> None:
     s = store(aws, s3=Interposed(aws.function_s3, "get_object", lambda arguments: reads.append(arguments["Key"])))
     made = [result("red", "r1", f"incoming/{number}") for number in range(5)]
     for one in made:
-        s.record(one, lines, sequencer="0A", seen=None, request=Request("r1", LATER))
+        s.record(one, lines, sequencer="0A", seen=None, request=Request("r1", LATER, AT))
     s.write_lines(lines, b"".join(one.to_line() for one in made))
     for one in made:
-        assert s.judge(s.table.look(one.image_uri), "0A", lines, Request("r2", LATER)) is Recorded.DUPLICATE
+        assert s.judge(s.table.look(one.image_uri), "0A", lines, Request("r2", LATER, AT)) is Recorded.DUPLICATE
     assert reads == [lines.key]
 
 
@@ -296,6 +296,6 @@ def test_a_result_of_the_same_moment_is_not_taken_for_its_claim(aws: Aws) -> Non
 def test_a_claim_of_a_request_without_sequencer_is_replaced_by_its_result(aws: Aws) -> None:
     claim = claimed(aws, None, sequencer=None)
     made = result("ours", "r")
-    won = store(aws).record(made, OUTPUT, sequencer=None, seen=claim, request=Request("r", LATER))
+    won = store(aws).record(made, OUTPUT, sequencer=None, seen=claim, request=Request("r", LATER, AT))
     assert won is Recorded.WON
     assert standing(aws) == ("ours", "ours")

@@ -42,7 +42,7 @@ class FaultRates:
         lost_late: done, but no answer within the read timeout.
         overdue: no answer within the read timeout, and done up to four seconds after it was sent, whether or not the
             sender still lives.
-        conflict: a conditional PUT answers 409 because another one is under way.
+        conflict: a conditional PUT or DELETE answers 409 because another one is under way.
         body: reading an object's body is cut, reset or stalls.
     """
 
@@ -174,17 +174,29 @@ class S3Client(Client):
         IfMatch: str | None = None,
         IfNoneMatch: str | None = None,
     ) -> dict[str, Any]:
-        conditional = IfMatch is not None or IfNoneMatch is not None
         operation = "PutObject" if IfMatch is None else "PutObjectIfMatch"
 
         def effect() -> StoredObject:
-            rate = 0.0 if self._world.all_is_well else self._world.profile.faults.conflict
-            if conditional and self._world.random.random() < rate:
-                raise refused("ConditionalRequestConflict", 409, "PutObject")
+            if IfMatch is not None or IfNoneMatch is not None:
+                self._conflict("PutObject")
             return self._bucket.put(Key, Body, Metadata, if_match=IfMatch, if_none_match=IfNoneMatch)
 
         stored = self._call(operation, Key, _prefix(Key), effect)
         return _head(stored)
+
+    def delete_object(self, *, Bucket: str, Key: str, IfMatch: str | None = None) -> dict[str, Any]:
+        def effect() -> None:
+            if IfMatch is not None:
+                self._conflict("DeleteObject")
+            self._bucket.delete(Key, if_match=IfMatch)
+
+        self._call("DeleteObject" if IfMatch is None else "DeleteObjectIfMatch", Key, _prefix(Key), effect)
+        return {}
+
+    def _conflict(self, operation: str) -> None:
+        rate = 0.0 if self._world.all_is_well else self._world.profile.faults.conflict
+        if self._world.random.random() < rate:
+            raise refused("ConditionalRequestConflict", 409, operation)
 
     def _read(self, operation: str, key: str, version_id: str | None) -> StoredObject:
         try:

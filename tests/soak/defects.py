@@ -162,6 +162,67 @@ DEFECTS = (
         (("processor.py", 'if len(name.encode()) + len(".json") <= _LONGEST_KEY:', "if True:"),),
     ),
     Defect(
+        "the document of a deleted image is deleted without a condition",
+        (("store.py", "Key=output.key, IfMatch=etag)", "Key=output.key)"),),
+    ),
+    Defect(
+        "the item of a deleted image is deleted, not replaced by a tombstone",
+        (
+            (
+                "table.py",
+                '        replaced = response.get("Attributes")\n',
+                '        replaced = response.get("Attributes")\n'
+                "        if Standing(item).removed:\n"
+                '            self._dynamodb.delete_item(TableName=self._name, Key={"image_uri": item["image_uri"]})\n',
+            ),
+        ),
+    ),
+    Defect(
+        "a tombstone wins over newer items",
+        (
+            (
+                "store.py",
+                "Condition.newer(sequencer) if sequencer else",
+                'Condition("attribute_exists(image_uri) OR attribute_not_exists(image_uri)", {})'
+                " if Standing(item).removed else Condition.newer(sequencer) if sequencer else",
+            ),
+        ),
+    ),
+    Defect(
+        "a tombstone counts as done with its document there",
+        (
+            (
+                "store.py",
+                "self._remove_output(standing, Output.of(standing.output_uri), settled=request.settles(standing))",
+                "Recorded.REMOVED",
+            ),
+        ),
+    ),
+    Defect(
+        "documents that are under way when their image is deleted are not waited for",
+        (("store.py", "attempt.classified_at < self.settled_before", "True"),),
+    ),
+    Defect(
+        "the document of a newer image goes with the older",
+        (
+            (
+                "store.py",
+                "            if standing is None or not standing.same_attempt(tombstone):\n",
+                "            if standing is None:\n",
+            ),
+        ),
+    ),
+    Defect(
+        "a request for a deleted image brings its item back",
+        (
+            (
+                "processor.py",
+                "if result.is_of_deleted and self._settings",
+                "if result.is_of_deleted and image.sequencer and self._settings",
+            ),
+        ),
+    ),
+    Defect(
         "a test event needs a model",
         (("app.py", "if batch.images:", "if batch.images or self.model.current():"),),
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.soak.schedule import HARMFUL, IDLE_BODIES, ODD_BODIES
 from tests.soak.services import Message
-from tests.soak.world import Event, World, agree, comparable, ordering, owes_document
+from tests.soak.world import Event, World, agree, comparable, ordering, owes_document, removed
 
 # What each kind of image ends as; harmful ones end among the dead letters until what they break is mended.
 _ERROR_CODES = {
@@ -76,9 +76,16 @@ def _check_key(world: World, newest: Event) -> None:
         return
     if ordering(item) < comparable(newest.sequencer):
         world.violate(f"{key}: the item is of an older event than {newest.sequencer}")
+    current = world.bucket.objects.get(key)
+    if world.profile.removes and removed(item) is not (current is None):
+        world.violate(f"{key} is {'gone' if current is None else 'there'}, and the item says: {_told(item)}")
+        return
+    if removed(item):
+        if "expires_at" not in item:
+            world.violate(f"{key}: the tombstone never ends")
+        return
     if item["model_version"]["S"] not in world.published:
         world.violate(f"{key}: made by {item['model_version']['S']}, which was never published")
-    current = world.bucket.objects.get(key)
     if current is not None:
         image = world.images[current.data]
         if item.get("etag", {}).get("S") != current.etag.strip('"'):
@@ -108,9 +115,9 @@ def _check_poison(world: World, newest: Event) -> None:
 
     Images of one message share its tries, so this is promised to those that came alone, as S3 sends them.
     """
-    images = world.history[newest.key]
+    current = world.bucket.objects.get(newest.key)
     alone = any(world.bodies.get(message.body) == [newest] for message in world.queue.dead)
-    if images[-1].kind != "poison" or world.bucket.objects.get(newest.key) is None or not alone:
+    if current is None or world.images[current.data].kind != "poison" or not alone:
         return
     item = world.item(newest.key)
     if item is None or item.get("error_code", {}).get("S") != "image.too_costly" or "unfinished" not in item:

@@ -8,13 +8,16 @@ Call = tuple[str, str, str]
 Grant = tuple[str, str]
 
 # (service, operation) -> actions. Service Authorization Reference; S3 User Guide, "Required permissions for S3 API
-# operations" and "How to prevent object overwrites with conditional writes" (If-Match reads the object).
+# operations", "How to prevent object overwrites with conditional writes" and "How to perform conditional deletes"
+# (If-Match reads the object).
 ACTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("s3", "GetObject"): ("s3:GetObject",),
     ("s3", "GetObjectVersion"): ("s3:GetObjectVersion",),
     ("s3", "HeadObject"): ("s3:GetObject",),
     ("s3", "PutObject"): ("s3:PutObject",),
     ("s3", "PutObjectIfMatch"): ("s3:PutObject", "s3:GetObject"),
+    ("s3", "DeleteObject"): ("s3:DeleteObject",),
+    ("s3", "DeleteObjectIfMatch"): ("s3:DeleteObject", "s3:GetObject"),
     # Who may not list is told 403 where 404 is the truth.
     ("s3", "missing object told as 404"): ("s3:ListBucket",),
     ("dynamodb", "GetItem"): ("dynamodb:GetItem",),

@@ -40,6 +40,7 @@ class Function:
                 "QUEUE_URL": QUEUE_URL,
                 "MAX_IMAGE_BYTES": str(MAX_BYTES),
                 "OUTPUT_MODE": "jsonl" if world.profile.lines else "image",
+                "REMOVE_DELETED": "true" if world.profile.removes else "false",
             }
         )
         pipeline = Pipeline(

@@ -84,6 +84,10 @@ class Profile:
     """The settings of one world. Rates are probabilities, times seconds."""
 
     lines: bool
+    removes: bool
+    """Whether S3 tells of deletions, and the results of deleted images are removed."""
+    churns: bool
+    """Whether each image comes, changes and goes within seconds, so that what is under way for it meets."""
     versioned: bool
     batch_size: int
     concurrency: int
@@ -117,7 +121,7 @@ class Profile:
     @property
     def pressed(self) -> bool:
         """Whether slow images crowd into the shortest invocations; the rest is then as narrow as it can be."""
-        return self.timeout == 30 and self.slow_image >= 3.0 and self.slow_rate == 1.0
+        return self.timeout == 30 and self.slow_image >= 3.0 and self.slow_rate == 1.0 and not self.churns
 
     @property
     def visibility(self) -> float:
@@ -142,6 +146,8 @@ class Profile:
         )
         profile = cls(
             lines=random.random() < 0.35,
+            removes=(removes := random.random() < 0.5),
+            churns=removes and random.random() < 0.6,
             versioned=random.random() < 0.25,
             batch_size=random.choice((1, 3, 10, 10, 40)),
             concurrency=random.choice((1, 2, 3)),
@@ -160,6 +166,9 @@ class Profile:
             slow_image=random.choice((0.1, 0.1, 1.0, 3.0, 5.0)),
             slow_rate=random.choice((0.3, 0.3, 1.0)),
         )
+        if profile.churns:
+            faults = replace(profile.faults, stalled=0.02, overdue=0.05)
+            return replace(profile, lines=False, batch_size=random.choice((1, 3)), concurrency=3, faults=faults)
         return replace(profile, workers=1, batch_size=40, concurrency=1) if profile.pressed else profile
 
 
@@ -187,7 +196,10 @@ class Put:
 
 @dataclass(frozen=True)
 class Delete:
+    """Somebody deletes an object: the current one, or in a versioned bucket the version of this number for good."""
+
     key: str
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -217,13 +229,16 @@ def draw_actions(random: Random, profile: Profile) -> list[tuple[float, Action]]
     weights = {
         "put": 4.0,
         "overwrite": random.choice((0.0, 1.0, 3.0)),
-        "delete": random.choice((0.0, 0.0, 1.0)),
+        "delete": random.choice((1.0, 3.0) if profile.removes else (0.0, 0.0, 1.0)),
         "request": random.choice((0.0, 0.0, 0.7)),
         "odd": random.choice((0.0, 0.0, 0.5)),
         "promote": random.choice((0.0, 0.3)),
     }
     hostile = _hostile_kinds(random)
     gap, many = random.choice((0.01, 0.5, 10.0)), random.random() < 0.05
+    if profile.churns:
+        weights |= {"put": 1.0, "overwrite": 1.0, "delete": 1.0}
+        gap, many = random.choice((0.5, 1.0, 2.0)), True
     if profile.pressed:
         gap, many = 0.01, True
     keys: list[str] = []
@@ -232,6 +247,7 @@ def draw_actions(random: Random, profile: Profile) -> list[tuple[float, Action]]
     for number in range(40 if many else min(40, 5 + int(random.expovariate(0.13)))):
         now += random.expovariate(1 / gap)
         kind = random.choices(list(weights), list(weights.values()))[0] if keys else "put"
+        recent = keys[-2:] if profile.churns else keys
         action: Action
         match kind:
             case "put":
@@ -239,9 +255,10 @@ def draw_actions(random: Random, profile: Profile) -> list[tuple[float, Action]]
                 keys.append(key)
                 action = Put(key, _image(random, number, profile, hostile))
             case "overwrite":
-                action = Put(random.choice(keys), _image(random, number, profile, hostile))
+                action = Put(random.choice(recent), _image(random, number, profile, hostile))
             case "delete":
-                action = Delete(random.choice(keys))
+                one_version = profile.removes and profile.versioned and random.random() < 0.5
+                action = Delete(random.choice(recent), random.randrange(10) if one_version else None)
             case "request":
                 action = Request(random.choice(keys))
             case "odd":

@@ -35,7 +35,8 @@ class Bucket:
         self.versioned = versioned
         self.objects: dict[str, StoredObject] = {}
         """The current objects."""
-        self._versions: dict[tuple[str, str], StoredObject] = {}
+        self._versions: dict[str, list[StoredObject | None]] = {}
+        """Of each key where they are kept, oldest first; None is a delete marker."""
         self._count = 0
 
     def put(
@@ -49,28 +50,49 @@ class Bucket:
     ) -> StoredObject:
         if len(key.encode()) > 1024:
             raise refused("KeyTooLongError", 400, "PutObject")
-        current = self.objects.get(key)
-        if if_none_match is not None and current is not None:
+        if if_none_match is not None and key in self.objects:
             raise refused("PreconditionFailed", 412, "PutObject")
-        if if_match is not None and current is None:
-            raise refused("NoSuchKey", 404, "PutObject")
-        if if_match is not None and current is not None and if_match != current.etag:
-            raise refused("PreconditionFailed", 412, "PutObject")
+        self._check(key, if_match, "PutObject")
         self._count += 1
         version = f"v{self._count}" if self.versioned else None
         etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
         stored = StoredObject(data, etag, version, dict(metadata or {}))
         self.objects[key] = stored
-        if version is not None:
-            self._versions[key, version] = stored
+        if self.versioned:
+            self._versions.setdefault(key, []).append(stored)
         return stored
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
         """Delete the current object; where versions are kept, older ones stay readable by their id."""
+        self._check(key, if_match, "DeleteObject")
         self.objects.pop(key, None)
+        if self.versioned:
+            self._versions.setdefault(key, []).append(None)
+
+    def delete_version(self, key: str, place: int) -> None:
+        """Delete one version, or a delete marker, for good: what was there before it may be current again."""
+        versions = self._versions[key]
+        del versions[place % len(versions)]
+        self.objects.pop(key, None)
+        if versions and versions[-1] is not None:
+            self.objects[key] = versions[-1]
+
+    def versions(self, key: str) -> list[StoredObject | None]:
+        return self._versions.get(key, [])
+
+    def _check(self, key: str, if_match: str | None, operation: str) -> None:
+        if if_match is None:
+            return
+        if key not in self.objects:
+            raise refused("NoSuchKey", 404, operation)
+        if if_match != self.objects[key].etag:
+            raise refused("PreconditionFailed", 412, operation)
 
     def get(self, key: str, operation: str, version_id: str | None = None) -> StoredObject:
-        found = self.objects.get(key) if version_id is None else self._versions.get((key, version_id))
+        found = self.objects.get(key)
+        if version_id is not None:
+            kept = (version for version in self.versions(key) if version and version.version_id == version_id)
+            found = next(kept, None)
         if found is None:
             code = "404" if operation == "HeadObject" else "NoSuchKey" if version_id is None else "NoSuchVersion"
             raise refused(code, 404, operation)

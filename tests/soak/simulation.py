@@ -103,9 +103,10 @@ class _Outside:
         match action:
             case Put(key, image):
                 self._notify(world.put(key, image))
-            case Delete(key):
-                world.say(f"S3 {key} is deleted")
-                world.bucket.delete(key)
+            case Delete(key, version):
+                event = world.delete(key, version)
+                if world.profile.removes:
+                    self._notify(event)
             case Request(key):
                 self._service.request(key)
             case Odd(body):

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow
 BUCKET = "bucketlens-123456789012-us-east-1"
 ETAGS = st.sampled_from([None, '"0cc175b9c0f1b6a831c399e269772661"', '"92eb5ffee6ae2fec3ad71c777531578f"'])
 PUT = st.tuples(st.just("put"), st.sampled_from(["k", "l"]), st.sampled_from([b"a", b"b"]), ETAGS, st.booleans())
-OTHER = st.tuples(st.sampled_from(["get", "head", "delete"]), st.sampled_from(["k", "l"]))
+DELETE = st.tuples(st.just("delete"), st.sampled_from(["k", "l"]), ETAGS)
+OTHER = st.tuples(st.sampled_from(["get", "head"]), st.sampled_from(["k", "l"]))
 TEXT = st.sampled_from(["0A", "0B", "0B1", "1"])
 ITEM = st.dictionaries(st.sampled_from(["image_uri", "sequencer", "request_id"]), TEXT.map(lambda text: {"S": text}))
 COMPARISON = st.tuples(
@@ -64,7 +65,7 @@ def answer(call: Callable[..., Any], *arguments: Any) -> Any:
 
 @pytest.mark.parametrize("versioned", [False, True])
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(operations=st.lists(PUT | OTHER, max_size=12))
+@given(operations=st.lists(PUT | DELETE | OTHER, max_size=12))
 def test_objects_and_conditional_writes(account: None, versioned: bool, operations: list[tuple[Any, ...]]) -> None:
     client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)
@@ -81,7 +82,7 @@ def test_objects_and_conditional_writes(account: None, versioned: bool, operatio
             versions[key] = stored.get("VersionId")
             return stored["ETag"]
         if operation == "delete":
-            client.delete_object(Bucket=BUCKET, Key=key)
+            client.delete_object(Bucket=BUCKET, Key=key, **({"IfMatch": rest[0]} if rest[0] else {}))
             return None
         if operation == "head":
             return client.head_object(Bucket=BUCKET, Key=key)["ETag"]
@@ -93,7 +94,7 @@ def test_objects_and_conditional_writes(account: None, versioned: bool, operatio
             conditions = {"if_none_match": "*"} if fresh else {"if_match": etag} if etag else {}
             return bucket.put(key, data, **conditions).etag
         if operation == "delete":
-            return bucket.delete(key)
+            return bucket.delete(key, if_match=rest[0])
         return bucket.get(key, "HeadObject").etag if operation == "head" else bucket.get(key, "GetObject").data
 
     try:

@@ -71,14 +71,14 @@ def test_a_seed_gives_the_same_run_in_any_process(seed: int) -> None:
 @pytest.mark.parametrize("key", [None, KEY])
 def test_the_role_allows_every_call_and_nothing_else(totals: Totals, key: str | None) -> None:
     parameters, arns = ({}, ARNS) if key is None else ({"KmsKeyArn": key}, {**ARNS, "key": key})
-    granted = grants(role_statements(Template(read_source()), **parameters))
+    granted = grants(role_statements(Template(read_source()), RemoveDeleted="true", **parameters))
     needed = grants_needed(totals.calls, arns)
     assert granted - needed == set(), "never used"
     assert needed - granted == set(), "missing"
 
 
 def test_without_any_statement_or_action_a_call_would_be_refused(totals: Totals) -> None:
-    statements = role_statements(Template(read_source()), KmsKeyArn=KEY)
+    statements = role_statements(Template(read_source()), KmsKeyArn=KEY, RemoveDeleted="true")
     needed = grants_needed(totals.calls, {**ARNS, "key": KEY})
     for number, statement in enumerate(statements):
         for action in as_list(statement["Action"]):

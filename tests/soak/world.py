@@ -19,11 +19,12 @@ EPOCH = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Event:
-    """An object was created, as S3 tells it."""
+    """An object was created, or one or a version of it deleted, as S3 tells it."""
 
     key: str
     sequencer: str
     version_id: str | None
+    name: str = "ObjectCreated:Put"
 
 
 @dataclass
@@ -111,13 +112,33 @@ class World:
         self.images[image.data] = image
         self.history.setdefault(key, []).append(image)
         stored = self.bucket.put(key, image.data)
-        # Hexadecimal of unequal lengths; padded on the right with zeros, they sort by time.
-        self._sequence += self.random.randint(1, 1000)
-        tail = f"{self.random.randrange(16**4):04X}"[: self.random.randrange(5)]
-        event = Event(key, f"{self._sequence:016X}{tail}", stored.version_id)
+        event = Event(key, self._sequencer(), stored.version_id)
         self.events.append(event)
         self.say(f"S3 {key} is put: {image.kind} image {image.label}, etag {stored.etag}, sequencer {event.sequencer}")
         return event
+
+    def delete(self, key: str, version: int | None = None) -> Event:
+        """Delete the current object, or where there are any the version of this number, counted round."""
+        versions = self.bucket.versions(key)
+        if version is None or not versions:
+            self.bucket.delete(key)
+            name = "ObjectRemoved:DeleteMarkerCreated" if self.bucket.versioned else "ObjectRemoved:Delete"
+            event = Event(key, self._sequencer(), "marker" if self.bucket.versioned else None, name)
+        else:
+            deleted = versions[version % len(versions)]
+            self.bucket.delete_version(key, version)
+            version_id = "marker" if deleted is None else deleted.version_id
+            event = Event(key, self._sequencer(), version_id, "ObjectRemoved:Delete")
+        if self.profile.removes:
+            self.events.append(event)
+        self.say(f"S3 {key}: {event.name}, version {event.version_id}, sequencer {event.sequencer}")
+        return event
+
+    def _sequencer(self) -> str:
+        """Hexadecimal of unequal lengths; padded on the right with zeros, they sort by time."""
+        self._sequence += self.random.randint(1, 1000)
+        tail = f"{self.random.randrange(16**4):04X}"[: self.random.randrange(5)]
+        return f"{self._sequence:016X}{tail}"
 
     def notify(self, events: list[Event]) -> str:
         """The body of a message that tells of these events."""
@@ -172,7 +193,7 @@ class World:
         standing, own = ordering(item), comparable(event.sequencer)
         if standing != own:
             return standing > own
-        if owes_document(item):
+        if owes_document(item) and not removed(item):
             return self.lines_of(item) > 0
         return self.profile.lines or not any(
             document["image"]["key"] == event.key and not agree(item, document) for _, document in self.documents()
@@ -196,7 +217,7 @@ def _record(event: Event) -> dict[str, Any]:
         stored["versionId"] = event.version_id
     return {
         "eventSource": "aws:s3",
-        "eventName": "ObjectCreated:Put",
+        "eventName": event.name,
         "s3": {"bucket": {"name": BUCKET}, "object": stored},
     }
 
@@ -212,6 +233,11 @@ def ordering(item: Mapping[str, Any] | None) -> str:
 
 def owes_document(item: Mapping[str, Any]) -> bool:
     return bool(item.get("error_code", {}).get("S") != "image.not_found")
+
+
+def removed(item: Mapping[str, Any]) -> bool:
+    """Whether it is a tombstone."""
+    return bool(item["status"]["S"] == "removed")
 
 
 def documents(stored: StoredObject) -> list[dict[str, Any]]:

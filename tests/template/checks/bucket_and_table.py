@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.template.checks.parameters import KEY
+from classifier.errors import ImageNotFound
+from classifier.records import TOMBSTONE_LIFE, ImageFacts, ModelIdentity, Rejection, Result
+from tests.template.checks.parameters import KEY, VERSION
 from tests.template.document import Template
 from tests.template.resolve import references
 
@@ -70,6 +72,19 @@ def check_the_table_answers_by_image_by_label_and_by_need_of_attention(template:
         assert index["Projection"] == {"ProjectionType": "ALL"}
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["TableName"] == TABLE
+
+
+def check_tombstones_and_nothing_else_expire(template: Template) -> None:
+    gone = Rejection(ImageNotFound.code, "deleted")
+    image, model = ImageFacts(BUCKET, "incoming/a.jpg"), ModelIdentity("m", VERSION, "0" * 64)
+    result = Result(image, model, "2026-11-20T12:00:00.000Z", "r", error=gone)
+    specification = template.properties("DynamoDB::Table", "Table")["TimeToLiveSpecification"]
+    assert specification["Enabled"] is True
+    assert specification["AttributeName"] in result.to_tombstone(sequencer="0A", output_uri="s3://b/k.json")
+    assert specification["AttributeName"] not in result.to_item(sequencer="0A", output_uri=None)
+    queue = template.properties("SQS::Queue", "DeadLetterQueue")["MessageRetentionPeriod"]
+    # A message that is redriven on its last day lives as long again.
+    assert TOMBSTONE_LIFE.total_seconds() > 3 * queue
 
 
 def check_the_review_table_has_an_item_an_image_and_nothing_else(template: Template) -> None:

@@ -34,6 +34,7 @@ WIDGETS: dict[str, tuple[list[Metric], str | None]] = {
             "ImagesDeferred",
             "ImagesDuplicate",
             "ImagesSuperseded",
+            "ImagesRemoved",
         ),
         None,
     ),

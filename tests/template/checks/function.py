@@ -20,6 +20,7 @@ SET_BY_PARAMETERS = (
     ("GOLDEN_TEST", "GoldenTest", "true"),
     ("LOG_LEVEL", "LogLevel", "ERROR"),
     ("PUBLISH_EVENTS", "PublishEvents", "true"),
+    ("REMOVE_DELETED", "RemoveDeleted", "true"),
 )
 
 
@@ -61,6 +62,7 @@ def check_the_environment_is_what_the_function_reads(template: Template) -> None
         "GOLDEN_TEST": "false",
         "LOG_LEVEL": "INFO",
         "PUBLISH_EVENTS": "false",
+        "REMOVE_DELETED": "false",
         "POWERTOOLS_SERVICE_NAME": "bucketlens",
         "POWERTOOLS_METRICS_NAMESPACE": "Bucketlens",
         # `sam local` can only set variables that are declared.

@@ -21,7 +21,13 @@ ATTACHED = {
     "DeadLetterQueuePolicy": ("SQS::QueuePolicy", "Queues", ["<DeadLetterQueue>"], "sqs:*", "<DeadLetterQueue.Arn>"),
     "AlarmTopicPolicy": ("SNS::TopicPolicy", "Topics", ["<AlarmTopic>"], "sns:Publish", "<AlarmTopic>"),
 }
-EVERYTHING = {"AlarmEmail": "ops@example.org", "KmsKeyArn": KEY, "PublishEvents": "true", "EnableApi": "true"}
+EVERYTHING = {
+    "AlarmEmail": "ops@example.org",
+    "KmsKeyArn": KEY,
+    "PublishEvents": "true",
+    "EnableApi": "true",
+    "RemoveDeleted": "true",
+}
 
 
 def as_list(value: Any) -> list[Any]:
@@ -143,6 +149,11 @@ def check_events_are_the_batches_of_this_application(template: Template) -> None
     assert more == {("events:PutEvents", "arn:aws:events:us-east-1:123456789012:event-bus/default")}
     (condition,) = (one["Condition"] for one in published if one["Action"] == "events:PutEvents")
     assert condition == {"StringEquals": {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}}
+
+
+def check_documents_are_deleted_only_where_it_is_wanted(template: Template) -> None:
+    more = grants(role_statements(template, OutputPrefix="out/", RemoveDeleted="true"))
+    assert more - grants(role_statements(template, OutputPrefix="out/")) == {("s3:DeleteObject", f"{BUCKET_ARN}/out/*")}
 
 
 def check_only_lambda_takes_the_roles(template: Template) -> None:

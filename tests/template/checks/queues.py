@@ -9,17 +9,20 @@ BUCKET_ARN = "arn:aws:s3:::{}"
 DAY = 86400
 
 
-def check_only_created_objects_under_the_input_prefix_are_announced(template: Template) -> None:
-    bucket = template.properties("S3::Bucket", "Bucket", InputPrefix="drop/here/")
-    assert bucket["NotificationConfiguration"] == {
-        "QueueConfigurations": [
-            {
-                "Event": "s3:ObjectCreated:*",
-                "Queue": "<Queue.Arn>",
-                "Filter": {"S3Key": {"Rules": [{"Name": "prefix", "Value": "drop/here/"}]}},
-            }
-        ]
-    }
+def check_what_is_created_and_if_wanted_deleted_under_the_input_prefix_is_announced(template: Template) -> None:
+    created, removed = ["s3:ObjectCreated:*"], ["s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"]
+    for parameters, events in (({}, created), ({"RemoveDeleted": "true"}, created + removed)):
+        bucket = template.properties("S3::Bucket", "Bucket", InputPrefix="drop/here/", **parameters)
+        assert bucket["NotificationConfiguration"] == {
+            "QueueConfigurations": [
+                {
+                    "Event": event,
+                    "Queue": "<Queue.Arn>",
+                    "Filter": {"S3Key": {"Rules": [{"Name": "prefix", "Value": "drop/here/"}]}},
+                }
+                for event in events
+            ]
+        }
 
 
 def check_the_bucket_waits_for_the_policy_that_admits_it(template: Template) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -399,3 +400,22 @@ def test_the_estimate_is_proportional_and_of_the_expected_size() -> None:
     assert Estimate.of(1_000_000, {"OutputMode": "jsonl"}).dollars < million.dollars - 4
     assert Estimate.of(1_000_000, {"MaximumConcurrency": "2"}).seconds == pytest.approx(12_500)
     assert Estimate.of(1_000_000, {"MaximumConcurrency": "2", "MemorySize": "3538"}).seconds == pytest.approx(6_250)
+
+
+@pytest.mark.parametrize("removes", [False, True])
+def test_results_of_deleted_images_are_sent_where_they_are_to_go(tmp_path: Path, *, removes: bool) -> None:
+    world: Any = World(page=3)
+    gone = {"etag": "x", "classified_at": time_text(NOW - 5000), "model_version": OLD, "seconds": str(int(NOW - 5000))}
+    world.items[image_uri("incoming/item.jpg")] = {**gone, "output_uri": image_uri("predictions/item.jpg.json")}
+    world.items[image_uri("incoming/told.jpg")] = {**gone, "error_code": "image.not_found"}
+    for name in ("document.jpg.json", "dt=2026-01-01/1.jsonl", f"{'n' * 1000}~0123456789abcdef.json"):
+        world.put(f"predictions/{name}", "j", NOW - 5000)
+    scope = Scope(replace(STACK, parameters={"RemoveDeleted": str(removes).lower()}), "incoming/", SETTLE)
+    with Ledger.open(tmp_path / "state") as ledger:
+        begin(ledger, scope, NOW, repair=True, restart=False)
+        gather(ledger, scope, world, world, lambda _: None)
+        found = audit(ledger, scope, NOW)
+        assert repair(ledger, scope, world, lambda _: None) == found.to_send
+    assert (found.counts[Kind.ORPHANED_ITEM], found.counts[Kind.ORPHANED_JSON]) == (2 if removes else 1, 3)
+    expected = {"incoming/document.jpg", "incoming/item.jpg", "incoming/told.jpg"} if removes else set()
+    assert set(world.sent_keys()) == expected

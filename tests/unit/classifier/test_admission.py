@@ -97,3 +97,19 @@ def test_a_reservation_made_again_replaces_the_one_before() -> None:
         reserve(90)
     with budget.reservation() as reserve:
         reserve(100)
+
+
+def test_what_is_kept_is_there_afterwards_and_does_not_change_the_pace() -> None:
+    invocation = Invocation(60)
+    deadline = invocation.deadline
+    deadline.keep(0.5)
+    assert deadline.time_left() == pytest.approx(27.5)
+    running = invocation.begin(1)
+    while running:
+        invocation.left -= 5
+        deadline.finish(worked=True)
+        running += invocation.begin(1) - 1
+    assert 0 <= deadline.time_left() < 5
+    deadline.keep(0)
+    assert deadline.time_left() >= 27.5
+    assert invocation.begin(1) == 1

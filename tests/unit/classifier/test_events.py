@@ -52,6 +52,29 @@ def eventbridge_event(key: str, **changes: Any) -> dict[str, Any]:
     return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail, **changes}
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        s3_event("in/a b", name="ObjectRemoved:Delete", versionId="v2"),
+        s3_event("in/a b", name="s3:ObjectRemoved:DeleteMarkerCreated", versionId="marker"),
+        s3_event("in/a b", name="LifecycleExpiration:Delete"),
+        eventbridge_event("in/a b", **{"detail-type": "Object Deleted"}),
+        sqs_event(s3_event("in/a b", name="LifecycleExpiration:DeleteMarkerCreated")),
+    ],
+)
+def test_deletions_are_told_where_they_are_wanted_and_name_no_version(event: dict[str, Any]) -> None:
+    (image,) = parse(event, "in/", removals=True).images
+    assert (image.key, image.version_id, image.sequencer) == ("in/a b", None, "0A")
+    assert parse(event, "in/").skipped == {Skip.NOT_CREATED: 1}
+    outside = parse(event, "elsewhere/", removals=True)
+    assert (outside.images, outside.skipped) == ([], {Skip.OUTSIDE_INPUT_PREFIX: 1})
+
+
+def test_other_changes_of_an_object_are_never_for_us() -> None:
+    batch = parse(s3_event("in/a", name="ObjectTagging:Put"), "in/", removals=True)
+    assert (batch.images, batch.skipped) == ([], {Skip.NOT_CREATED: 1})
+
+
 def batch_operations_event(*tasks: Any, schema: str = "2.0") -> dict[str, Any]:
     return {"invocationSchemaVersion": schema, "invocationId": "i", "job": {"id": "j"}, "tasks": list(tasks)}
 

@@ -15,7 +15,7 @@ from classifier.connections import Timeouts
 from classifier.credentials import Credentials
 from classifier.json_api import DynamoDbClient
 from classifier.s3 import S3Client
-from classifier.service import Place, Service
+from classifier.service import Endpoints, Service
 from tests.support.certificates import self_signed
 from tests.support.scripted_server import Reply, ScriptedServer, Then, http, scripted
 
@@ -41,7 +41,7 @@ FAILURES = {
 def service_at(server: ScriptedServer, name: str, pauses: list[float] | None = None) -> Service:
     return Service(
         name,
-        Place("eu-central-1", server.url),
+        Endpoints("eu-central-1", server.url),
         lambda: Credentials("AKID", "secret", "token"),
         kept=1,
         timeouts=Timeouts(connect=1, read=0.2),
@@ -227,11 +227,11 @@ def test_addresses_are_those_of_the_sdk() -> None:
     assert len(domains) > 30
     for region, domain in domains.items():
         for name in ("s3", "dynamodb", "sqs", "events"):
-            assert Place(region).url(name) == f"https://{name}.{region}.{domain}"
+            assert Endpoints(region).url(name) == f"https://{name}.{region}.{domain}"
 
 
 def test_without_a_region_a_call_says_what_to_set() -> None:
-    client = S3Client(Service("s3", Place(None), lambda: Credentials("a", "b"), kept=1, timeouts=Timeouts(1, 1)))
+    client = S3Client(Service("s3", Endpoints(None), lambda: Credentials("a", "b"), kept=1, timeouts=Timeouts(1, 1)))
     with pytest.raises(AwsError, match="set AWS_REGION"):
         client.head_object(Bucket="photos", Key="a")
 
@@ -251,7 +251,7 @@ def test_a_bucket_is_a_host_where_its_name_can_be_one(bucket: str, host: str, pa
             asked.append((url, path))
 
     S3Client(
-        Asked("s3", Place("eu-central-1"), lambda: Credentials("a", "b"), kept=1, timeouts=Timeouts(1, 1))
+        Asked("s3", Endpoints("eu-central-1"), lambda: Credentials("a", "b"), kept=1, timeouts=Timeouts(1, 1))
     ).put_object(Bucket=bucket, Key="a", Body=b"", ContentType="text/x")
     assert asked == [(f"https://{host}", path)]
 
@@ -259,7 +259,7 @@ def test_a_bucket_is_a_host_where_its_name_can_be_one(bucket: str, host: str, pa
 @pytest.mark.parametrize("bucket", ["evil/", "evil:80", "user@evil", "a b", "x\r\nhost: evil", "", "ü" * 3])
 def test_what_is_no_bucket_is_asked_nowhere(bucket: str) -> None:
     with pytest.raises(AwsError, match="is no bucket's name"):
-        S3Client(Service("s3", Place("eu-central-1"), no_credentials, kept=1, timeouts=Timeouts(1, 1))).head_object(
+        S3Client(Service("s3", Endpoints("eu-central-1"), no_credentials, kept=1, timeouts=Timeouts(1, 1))).head_object(
             Bucket=bucket, Key="a"
         )
 
