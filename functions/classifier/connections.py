@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import select
 import socket
+import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-_BUFFER = 16_384
+# A small image comes at once.
+_BUFFER = 65_536
 _END_OF_HEAD = b"\r\n\r\n"
 _LONGEST_LINE = 65_536
+# Services keep idle connections for longer, and a call over one that ends all the same is made again.
+_TRUSTED_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class _Connection:
         self._received = _Received(connected)
         self._reader = io.BufferedReader(self._received, _BUFFER)
         self._taken = 0
+        self.used_at = time.monotonic()
         self._idle = select.poll()
         self._idle.register(connected, select.POLLIN)
 
@@ -105,7 +110,9 @@ class _Connection:
 
     def stands(self) -> bool:
         """Whether it can be used again: all that may wait to be read from an idle one is its end."""
-        return self._received.count == self._taken and not self._idle.poll(0)
+        if self._received.count != self._taken:
+            return False
+        return time.monotonic() - self.used_at < _TRUSTED_SECONDS or not self._idle.poll(0)
 
     def close(self) -> None:
         self._socket.close()
@@ -209,6 +216,7 @@ class Connections:
 
     def give_back(self, connection: _Connection) -> None:
         """Keep a connection whose answer was read, unless there are enough."""
+        connection.used_at = time.monotonic()
         if len(self._idle) < self._kept:
             self._idle.append(connection)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import mmap
 import os
 import queue
 import select
@@ -33,7 +34,7 @@ from classifier.errors import (
 )
 from classifier.imaging import Limits, sniff
 from classifier.model import Classified, Prediction
-from classifier.worker import IMAGE, MODEL
+from classifier.worker import DECODED, DECODING, IMAGE, MODEL
 
 CPU_SECONDS = 10.0
 """Processor time that decoding one image may take; the largest legal pictures of real cameras take 1 to 2 s."""
@@ -72,6 +73,14 @@ class ModelFile:
 
     def __del__(self) -> None:
         os.close(self.descriptor)
+
+
+def shared_byte() -> int:
+    """The descriptor of a byte for two processes. Neither can cut it off, which would kill the other when it looks."""
+    descriptor = os.memfd_create("progress", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, 1)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return descriptor
 
 
 class _Hung(Exception):
@@ -118,9 +127,11 @@ class _Worker:
         self._poll = select.poll()
         with theirs:
             self._pid = self._seed.fork(theirs)
+        progress = shared_byte()
+        self._progress = mmap.mmap(progress, 1)
         document = manifest.to_bytes()
         try:
-            socket.send_fds(self._connection, [MODEL.pack(len(document))], [model.descriptor])
+            socket.send_fds(self._connection, [MODEL.pack(len(document))], [model.descriptor, progress])
             self._send(document, deadline=math.inf)
             loaded = self._read(deadline=math.inf)
         except _Hung as error:
@@ -129,6 +140,8 @@ class _Worker:
         except ConnectionError:
             how = WorkerDied(self.close(), decoded=False)
             raise ModelIncompatibleError(f"the interpreter crashed with {how} while it loaded the model") from None
+        finally:
+            os.close(progress)
         if "code" in loaded:
             self.close()
             raise ModelIncompatibleError(loaded["message"])
@@ -153,25 +166,22 @@ class _Worker:
             OutOfTime: the deadline came first.
             WorkerDied
         """
-        decoded = False
+        self._progress[0] = DECODING
         try:
             header = IMAGE.pack(len(data), bounds.memory, bounds.limits.max_pixels, bounds.cpu_seconds, top_k)
             sent = self._connection.sendmsg([header, data])
             self._send(memoryview(data)[max(0, sent - len(header)) :], deadline)
             facts = self._read(deadline)
-            if "code" not in facts:
-                decoded = True
-                facts |= self._read(deadline)
         except OutOfTime:
             self.close()
             raise
         except _Hung as error:
             self.close()
-            if decoded:
+            if self._progress[0] == DECODED:
                 raise ModelUnavailable(f"the interpreter {error} while it ran the model on this image") from None
             raise ImageTooCostly(f"{_what(data)} made the decoder hang: it {error}") from None
         except ConnectionError:
-            raise WorkerDied(self.close(), decoded) from None
+            raise WorkerDied(self.close(), self._progress[0] == DECODED) from None
         if facts["last"]:
             self.close()
         if "code" in facts:

@@ -3,10 +3,11 @@
 Nothing that an image does here reaches the function: what it may cost is limited by the kernel, and a worker that
 crashes, hangs or leaks is replaced. The function speaks to it over one socket:
 
-- first the model: a :data:`MODEL` header with the file's descriptor, then the manifest. The answer is what the worker
-  occupies by itself.
-- then images: an :data:`IMAGE` header and the file. There are two answers, what the picture is and what the model says,
-  so that whoever has read the first knows that it was not the decoder that failed.
+- first the model: a :data:`MODEL` header with the file's descriptor and that of a byte of shared memory, then the
+  manifest. The answer is what the worker occupies by itself.
+- then images: an :data:`IMAGE` header and the file. The answer is what the picture is and what the model says. In the
+  shared byte stands how far the image has come (:data:`DECODED`), so that when no answer comes it is known whether it
+  was the decoder that failed; a message of its own would wake the function for each image once more.
 
 Answers are JSON, a line each, and never pickles: a decoder that hostile bytes have taken over must not get further.
 """
@@ -14,6 +15,7 @@ Answers are JSON, a line each, and never pickles: a decoder that hostile bytes h
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import resource
 import signal
@@ -25,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifier.bundle import Manifest
 from classifier.errors import CorruptImage, ImageRejected, ModelIncompatibleError
@@ -39,6 +40,8 @@ MODEL = struct.Struct("<Q")
 IMAGE = struct.Struct("<QQQdI")
 """Length of the file, memory for its decoding in bytes, most pixels, seconds of CPU time, how many labels to name."""
 
+DECODING, DECODED = range(2)
+
 _LOAD_SECONDS = 60.0
 MOST_KEPT_BYTES = 32 * 2**20
 """By how much a worker may have grown when it is done with an image: the allocator keeps some, more is a leak."""
@@ -51,19 +54,23 @@ def serve(connection: socket.socket, load: Load) -> None:
     """Serve the function until it hangs up, or until too little memory came back from an image."""
     # Should memory run out all the same, the kernel is to end us and not the process that reports it.
     Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    header, descriptors, _, _ = socket.recv_fds(connection, MODEL.size, 1)
+    header, descriptors, _, _ = socket.recv_fds(connection, MODEL.size, 2)
     with connection, connection.makefile("rb") as stream:
         if not header:
             return
         manifest = Manifest.from_bytes(stream.read(MODEL.unpack(header)[0]))
         signal.setitimer(signal.ITIMER_PROF, _LOAD_SECONDS)
+        progress = mmap.mmap(descriptors[1], 1)
+        os.close(descriptors[1])
         started = time.process_time()
         try:
             model = load(Path(f"/proc/self/fd/{descriptors[0]}"), manifest)
         except ModelIncompatibleError as error:
             _answer(connection, code=error.code, message=str(error))
             return
-        served = _Served(connection, model, predict_seconds=1 + _PREDICT_MARGIN * (time.process_time() - started))
+        served = _Served(
+            connection, model, progress, predict_seconds=1 + _PREDICT_MARGIN * (time.process_time() - started)
+        )
         signal.setitimer(signal.ITIMER_PROF, 0)
         _answer(connection, private=_private_bytes())
         last = False
@@ -77,10 +84,11 @@ def serve(connection: socket.socket, load: Load) -> None:
 class _Served:
     """A loaded model that answers for one image after the other."""
 
-    def __init__(self, connection: socket.socket, model: Model, predict_seconds: float) -> None:
+    def __init__(self, connection: socket.socket, model: Model, progress: mmap.mmap, predict_seconds: float) -> None:
         self.memory = _Memory()
         self._connection = connection
         self._model = model
+        self._progress = progress
         self._predict_seconds = predict_seconds
 
     def classify(self, data: bytes, limits: Limits, cpu_seconds: float, top_k: int) -> bool:
@@ -89,14 +97,20 @@ class _Served:
             # Unless it is stopped in time, the signal ends the process, in whatever C code it is.
             signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
             started = time.perf_counter()
-            tensor = self._decode(data, limits, started)
+            image = self._model.manifest.decode(data, limits)
+            decode = _milliseconds_since(started)
+            self._progress[0] = DECODED
             signal.setitimer(signal.ITIMER_PROF, self._predict_seconds)
             started = time.perf_counter()
-            probabilities = self._model.predict(tensor)
+            probabilities = self._model.predict(image.tensor)
             if not np.isfinite(probabilities).all():
                 raise CorruptImage("the model returns NaN for this picture")
             best = np.argsort(-probabilities, kind="stable")[:top_k]
             answer: dict[str, Any] = {
+                "format": image.format,
+                "width": image.width,
+                "height": image.height,
+                "decode": decode,
                 "top": [[int(index), float(probabilities[index])] for index in best],
                 "predict": _milliseconds_since(started),
             }
@@ -106,17 +120,6 @@ class _Served:
         last = self.memory.growth() > MOST_KEPT_BYTES + len(data)
         _answer(self._connection, **answer, last=last)
         return last
-
-    def _decode(self, data: bytes, limits: Limits, started: float) -> NDArray[np.uint8]:
-        image = self._model.manifest.decode(data, limits)
-        _answer(
-            self._connection,
-            format=image.format,
-            width=image.width,
-            height=image.height,
-            decode=_milliseconds_since(started),
-        )
-        return image.tensor
 
 
 class _Memory:

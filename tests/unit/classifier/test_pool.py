@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import signal
@@ -32,7 +33,7 @@ from classifier.errors import (
 )
 from classifier.imaging import SUPPORTED_FORMATS, Limits, decode, sniff
 from classifier.model import Classified, Model, top_k
-from classifier.pool import WorkerPool
+from classifier.pool import WorkerPool, shared_byte
 from classifier.seed import Seed
 from tests.conftest import ROOT
 from tests.support.bombs import BOMBS
@@ -358,3 +359,14 @@ def test_a_pool_in_a_cycle_is_collected_without_a_complaint() -> None:
 
     start_and_forget()
     gc.collect()  # a complaint fails the test
+
+
+def test_the_shared_byte_cannot_be_cut_off_or_frozen() -> None:
+    descriptor = shared_byte()
+    try:
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, 0)
+        with pytest.raises(PermissionError):
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    finally:
+        os.close(descriptor)
