@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from classifier.bundle import Manifest
-from model_build.evaluation.gate import Check, Evidence, Verdict, by_recall
+from model_build.evaluation.gate import Check, Evidence, by_recall
 from model_build.html import quality_charts
 from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles, verdict_box
 from model_build.metrics.answers import SplitMetrics
@@ -58,7 +58,7 @@ def render_report(
     parts: list[str] = [
         element("h1", manifest.name),
         element("p", f"version {manifest.version}, made {manifest.created_at}", "muted"),
-        _verdict(verdict, test),
+        _verdict(measured, test),
     ]
     if test:
         parts += [_figures(manifest, measured, test), *_warnings(measured, test, evidence)]
@@ -73,7 +73,7 @@ def render_report(
     return page(f"{manifest.name} {manifest.version}", parts, style=_STYLE)
 
 
-def _verdict(verdict: Verdict, test: SplitMetrics | None) -> Html:
+def _verdict(measured: Evidence, test: SplitMetrics | None) -> Html:
     if test is None:
         return verdict_box(
             "fix",
@@ -88,10 +88,19 @@ def _verdict(verdict: Verdict, test: SplitMetrics | None) -> Html:
         " measured with this bundle's model file, with the interpreter and the image decoding that are used in "
         "production."
     )
-    if verdict.failed:
-        reasons = "; ".join(f"{_TITLES.get(check.name, check.name)}: {check.detail}" for check in verdict.failed)
-        return verdict_box("stop", f"Do not deploy, because {reasons}.", told)
+    if measured.gate.failed:
+        return verdict_box("stop", f"Do not deploy, because {_named(measured.gate.failed)}.", told)
+    unsure = _named(check for check in measured.gate.checks if check.name == "accuracy" and check.passed is None)
+    accepts_none = measured.review is not None and measured.review.test_accepted == 0
+    doubts = [unsure] if unsure else []
+    doubts += ["it is sure of no test photo: every prediction needs a review"] if accepts_none else []
+    if doubts:
+        return verdict_box("fix", f"Not proven: nothing speaks against it, but {'; and '.join(doubts)}.", told)
     return verdict_box("good", "Deploy: it passes every check that could be made here.", told)
+
+
+def _named(checks: Iterable[Check]) -> str:
+    return "; ".join(f"{_TITLES.get(check.name, check.name)}: {check.detail}" for check in checks)
 
 
 def _figures(manifest: Manifest, measured: Evidence, test: SplitMetrics) -> Html:
