@@ -161,6 +161,19 @@ def evaluate(target: Path, data: Path, *, watcher: Watcher = SILENT) -> Evaluati
     return evaluation
 
 
+def save_evaluation(evaluation: Evaluation, out: Path) -> Packaged:
+    """Write an evaluated bundle that was imported to the folder ``out``, as a new version with the figures in its
+    manifest, report and gate.
+
+    Example: ``save_evaluation(evaluate(Path("bundles/mob"), Path("photos")), Path("bundles/mob-measured"))``
+    """
+    from model_build.bundles.measuring import save_measurements
+    from model_build.evaluation.gate import Evidence
+
+    manifest = save_measurements(evaluation, out)
+    return Packaged(manifest, Evidence.of(manifest))
+
+
 def diff(
     a: str | Path,
     b: str | Path,

@@ -78,7 +78,11 @@ def accuracy_check(test: SplitMetrics | None, limits: GateLimits) -> Check:
     """``test``: on the test photos; None for a model nobody measured."""
     name = "accuracy"
     if test is None:
-        return Check(name, None, "no accuracy is known: the model was imported, not trained here")
+        return Check(
+            name,
+            None,
+            "no accuracy is known: the model was imported, not trained here; measure it with 'model evaluate --save'",
+        )
     accuracy, (low, _) = test.accuracy, test.interval_95
     supports = [one.support for one in test.classes.values()]
     chance = max(supports) / sum(supports) if supports and sum(supports) else 0.0
