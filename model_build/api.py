@@ -256,12 +256,14 @@ def import_model(
     scaling: ScalingChoice = ScalingChoice.AUTO,
     output: OutputChoice = OutputChoice.AUTO,
     review_threshold: float = 0.5,
+    label_threshold: float = 0.5,
     watcher: Watcher = SILENT,
 ) -> Manifest:
     """Write the bundle folder ``out`` from a TensorFlow Lite classifier and its labels, one per line in output order.
 
     Args:
         golden: folder with a few photos for the bundle's self-test.
+        label_threshold: of a multi-label model, the probability from which on a label applies.
 
     Example: ``import_model(Path("mobilenet.tflite"), Path("labels.txt"), Path("bundles/mobilenet"))``
     """
@@ -269,7 +271,8 @@ def import_model(
     from model_build.bundles.importing import ImportRequest
     from model_build.bundles.importing import import_model as import_request
 
-    request = ImportRequest(tflite, labels, name, golden, ResizePolicy(resize.value), scaling, output, review_threshold)
+    policy = ResizePolicy(resize.value)
+    request = ImportRequest(tflite, labels, name, golden, policy, scaling, output, review_threshold, label_threshold)
     return import_request(request, out, say=watcher.say)
 
 

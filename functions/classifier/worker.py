@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from classifier.bundle import Manifest
 from classifier.errors import CorruptImage, ImageRejected, ModelIncompatibleError
 from classifier.imaging import Limits
-from classifier.model import Model
+from classifier.model import Model, above_thresholds
 
 Load = Callable[[Path, Manifest], Model]
 
@@ -98,6 +98,7 @@ class _Served:
             best = np.argsort(-probabilities, kind="stable")[:top_k]
             answer: dict[str, Any] = {
                 "top": [[int(index), float(probabilities[index])] for index in best],
+                "above": above_thresholds(probabilities, self._model.manifest.output),
                 "predict": _milliseconds_since(started),
             }
         except (ImageRejected, ModelIncompatibleError) as error:

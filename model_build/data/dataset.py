@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -108,6 +109,21 @@ def _photos(root: Path, folder: Path, split: str | None) -> list[Photo]:
     ]
 
 
+def label_key(label: str) -> str:
+    """Equal for labels that read the same: without space around them, in Unicode's composed form (NFC)."""
+    return unicodedata.normalize("NFC", label.strip())
+
+
+def duplicate_label(labels: Iterable[str]) -> str | None:
+    """A label that reads like one before it; None where all differ."""
+    seen: set[str] = set()
+    for label in labels:
+        if label_key(label) in seen:
+            return label
+        seen.add(label_key(label))
+    return None
+
+
 @dataclass(frozen=True)
 class Split:
     """Photos by split. ``labels`` are in the model's output order."""
@@ -161,6 +177,9 @@ def split_photos(
     if len(labels) < 2:
         found = f"only the class {labels[0]!r}" if labels else "no readable photo"
         raise UserError(f"{source} has {found}; a classifier needs at least two classes with photos")
+    twice = duplicate_label(labels)
+    if twice is not None:
+        raise UserError(f"{source} has two class folders whose names read {twice!r}; rename one, or merge them")
     given: dict[str, list[Photo]] = {name: [] for name in SPLITS}
     for photo in photos:
         given[photo.split or TRAIN].append(photo)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.bundle import Manifest
+from classifier.bundle import MULTI_LABEL, Manifest
 from classifier.errors import UserError
 from model_build.data.dataset import TEST, Photo, scan
 from model_build.data.tensors import Progress, Unreadable, decode_photos
@@ -91,8 +91,13 @@ def evaluate(target: Path, data: Path, *, progress: Progress = lambda *_: None) 
         ModelIntegrityError, ModelIncompatibleError: the bundle is not what it says.
     """
     opened = open_model(target)
-    model = opened.uncalibrated()
     manifest = opened.manifest
+    if manifest.output.kind == MULTI_LABEL:
+        raise UserError(
+            f"{opened.name} says for every label whether it applies, and a folder per class gives each photo one label:"
+            " such a model cannot be measured here"
+        )
+    model = opened.uncalibrated()
     found = scan(data)
     photos, used = _photos(found.photos, data, opened.run)
     unknown = sorted({photo.label for photo in photos} - set(manifest.labels))

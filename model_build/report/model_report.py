@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from classifier.bundle import Manifest
+from classifier.bundle import MULTI_LABEL, Manifest
 from model_build.evaluation.gate import Check, Evidence, by_recall
 from model_build.html import quality_charts
 from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles, verdict_box
@@ -156,9 +156,10 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
     labels = manifest.labels
     shown = ", ".join(labels[:12]) + (f" and {len(labels) - 12} more" if len(labels) > 12 else "")
     trained = manifest.training
+    classes = "labels apply to a photo" if manifest.output.kind == MULTI_LABEL else "classes a photo shows"
     splits = manifest.dataset.get("splits", {})
     rows: list[tuple[object, object]] = [
-        ("What it does", f"Says which of {len(labels)} classes a photo shows: {shown}."),
+        ("What it does", f"Says which of {len(labels)} {classes}: {shown}."),
         (
             "Intended for",
             f"Photos like those it was {'tested on' if measured.test else 'made for'}, one subject each. It always"

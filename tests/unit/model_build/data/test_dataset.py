@@ -178,3 +178,9 @@ def test_a_class_of_copies_cannot_be_split_and_is_named() -> None:
     photos, groups = copied(2, 5)
     with pytest.raises(UserError, match="10 readable photos to train on, copies of 2 different pictures, and cannot"):
         split_photos(photos, validation_fraction=0.2, test_fraction=0.2, seed=7, source="data", copies=groups)
+
+
+def test_two_folders_whose_names_read_the_same_are_refused() -> None:
+    photos = tuple(Photo(Path("x"), f"{label}/{n}", label) for label in ("caf\u00e9", "cafe\u0301") for n in range(5))
+    with pytest.raises(UserError, match="two class folders whose names read"):
+        split_of(photos)
