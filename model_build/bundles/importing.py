@@ -104,9 +104,7 @@ def import_model(
     if kind is OutputChoice.MULTI_LABEL:
         say(f"labels apply from a probability of {request.label_threshold:g} on; --label-threshold sets another")
     elif kind is OutputChoice.SIGMOID:
-        say(
-            f"the output is the probability of {labels[1]!r}, the second label; swap the two lines if it is the first's"
-        )
+        say(f"the output is taken for the probability of the second label, {labels[1]!r}: swap the two if it is not")
     thresholds = (request.label_threshold,) * len(labels) if kind is OutputChoice.MULTI_LABEL else None
     output = replace(manifest.output, kind=kind.value.replace("-", "_"), thresholds=thresholds)
     model = load_quietly(content, replace(manifest, output=output))
