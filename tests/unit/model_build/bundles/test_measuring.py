@@ -13,7 +13,7 @@ from model_build.bundles.importing import ImportRequest, import_model
 from model_build.bundles.measuring import save_measurements
 from model_build.evaluation.evaluating import evaluate
 from model_build.evaluation.opening import open_bundle
-from tests.unit.model_build.photos import FIXTURES, write_photos
+from tests.unit.model_build.photos import COLOURS, FIXTURES, photo, write_photos
 
 WHEN = datetime(2026, 11, 20, 10, 15, tzinfo=UTC)
 
@@ -64,6 +64,23 @@ def test_an_imported_bundle_ends_as_a_proven_one(imported: Path, photos: Path, t
     # Publishing compares with the live version on these photos.
     assert (out / ORIGIN_NAME).is_file()
     assert len(find_test_photos(new, None).photos) == 36
+
+
+def test_a_model_of_one_sigmoid_is_measured_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("other\nred\n")
+    request = ImportRequest(FIXTURES / "int8_sigmoid.tflite", tmp_path / "labels.txt")
+    import_model(request, tmp_path / "imported", now=lambda: WHEN)
+    photos = write_photos(tmp_path / "photos", {"red": 20})
+    for name, data in {"green": photo(COLOURS["green"]), "blue": photo(COLOURS["blue"])}.items():
+        for number in range(10):
+            (photos / "other").mkdir(exist_ok=True)
+            (photos / "other" / f"{name}{number}.png").write_bytes(data)
+    save_measurements(evaluate(tmp_path / "imported", photos), tmp_path / "measured")
+    test = open_bundle(tmp_path / "measured").prove().evidence.test
+    assert test is not None
+    assert (test.images, test.correct) == (40, 40)
+    assert test.ece is not None
+    assert 0 < test.ece < 0.3
 
 
 def test_what_was_trained_here_keeps_its_figures(imported: Path, photos: Path, tmp_path: Path) -> None:
