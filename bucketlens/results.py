@@ -174,6 +174,8 @@ def document(item: Item) -> dict[str, Any]:
     }
     if item["status"] == Status.CLASSIFIED:
         made["prediction"] = {name: item[name] for name in ("label", "confidence", "needs_review", "top")}
+        if "labels" in item:
+            made["prediction"]["labels"] = item["labels"]
     else:
         made["error"] = {"code": item["error_code"], "message": item["error_message"]}
     return made | {

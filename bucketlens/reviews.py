@@ -281,7 +281,9 @@ class Candidate:
             return None
         best = item["confidence"]
         # Of a prediction with one label alone it is known how much a second could have.
-        second = item["top"][1]["confidence"] if len(item.get("top", [])) > 1 else min(best, 1 - best)
+        # Of a multi-label model the labels are no alternatives: the call is close that is neither yes nor no.
+        alternatives = len(item.get("top", [])) > 1 and "labels" not in item
+        second = item["top"][1]["confidence"] if alternatives else min(best, 1 - best)
         return cls(
             not item["needs_review"],
             round(best - second, 6),

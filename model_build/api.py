@@ -161,6 +161,19 @@ def evaluate(target: Path, data: Path, *, watcher: Watcher = SILENT) -> Evaluati
     return evaluation
 
 
+def save_evaluation(evaluation: Evaluation, out: Path) -> Packaged:
+    """Write an evaluated bundle that was imported to the folder ``out``, as a new version with the figures in its
+    manifest, report and gate.
+
+    Example: ``save_evaluation(evaluate(Path("bundles/mob"), Path("photos")), Path("bundles/mob-measured"))``
+    """
+    from model_build.bundles.measuring import save_measurements
+    from model_build.evaluation.gate import Evidence
+
+    manifest = save_measurements(evaluation, out)
+    return Packaged(manifest, Evidence.of(manifest))
+
+
 def diff(
     a: str | Path,
     b: str | Path,
@@ -243,12 +256,14 @@ def import_model(
     scaling: ScalingChoice = ScalingChoice.AUTO,
     output: OutputChoice = OutputChoice.AUTO,
     review_threshold: float = 0.5,
+    label_threshold: float = 0.5,
     watcher: Watcher = SILENT,
 ) -> Manifest:
     """Write the bundle folder ``out`` from a TensorFlow Lite classifier and its labels, one per line in output order.
 
     Args:
         golden: folder with a few photos for the bundle's self-test.
+        label_threshold: of a multi-label model, the probability from which on a label applies.
 
     Example: ``import_model(Path("mobilenet.tflite"), Path("labels.txt"), Path("bundles/mobilenet"))``
     """
@@ -256,7 +271,8 @@ def import_model(
     from model_build.bundles.importing import ImportRequest
     from model_build.bundles.importing import import_model as import_request
 
-    request = ImportRequest(tflite, labels, name, golden, ResizePolicy(resize.value), scaling, output, review_threshold)
+    policy = ResizePolicy(resize.value)
+    request = ImportRequest(tflite, labels, name, golden, policy, scaling, output, review_threshold, label_threshold)
     return import_request(request, out, say=watcher.say)
 
 

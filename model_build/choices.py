@@ -39,11 +39,13 @@ class ScalingChoice(StrEnum):
 
 
 class OutputChoice(StrEnum):
-    """What the model's output numbers are."""
+    """What the model's output numbers are, by the kinds of :class:`classifier.bundle.OutputSpec`."""
 
     AUTO = "auto"
     SOFTMAX = "softmax"
     LOGITS = "logits"
+    SIGMOID = "sigmoid"
+    MULTI_LABEL = "multi-label"
 
 
 class Resize(StrEnum):

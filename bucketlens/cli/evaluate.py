@@ -17,7 +17,7 @@ from bucketlens.cli.model import require_interpreter
 from bucketlens.escaping import csv_cell, json_text
 from bucketlens.stack import clients
 from classifier.errors import UserError
-from model_build.files import cache_folder
+from model_build.files import cache_folder, require_free
 
 if TYPE_CHECKING:
     from bucketlens.label_changes import LabelChanges
@@ -27,19 +27,31 @@ if TYPE_CHECKING:
 def evaluate(
     target: Annotated[Path, typer.Argument(help="Run folder or bundle folder.")],
     data: Annotated[Path, typer.Argument(help="Folder with a folder per class, named as the model's labels.")],
+    save: Annotated[
+        Path | None, typer.Option(help="Of an imported bundle: folder for a new version of it with these figures.")
+    ] = None,
     format_: Annotated[TableOrJson, typer.Option("--format", help="table or json")] = TableOrJson.TABLE,
 ) -> None:
     """Measure a model on labelled photos, with the decoding and the interpreter of the function.
 
+    With --save an imported bundle becomes one that is measured: its manifest, report and gate have the figures.
+
     Example: bucketlens model evaluate bundles/digits digits
     """
     require_interpreter()
+    if save is not None:
+        require_free(save)
     with display.Screen(display.messages()).running() as screen:
         evaluation = model_build.evaluate(target, data, watcher=screen)
+        saved = model_build.save_evaluation(evaluation, save) if save is not None else None
     if format_ is TableOrJson.JSON:
         typer.echo(json.dumps(evaluation.to_document(), ensure_ascii=False))
     else:
         display.show_evaluation(evaluation)
+    if saved is not None:
+        for line in display.gate_lines(saved.evidence.gate):
+            display.messages().print(line, markup=False)
+        display.messages().print(f"written and verified: {save}, version {saved.manifest.version}", markup=False)
 
 
 def diff(

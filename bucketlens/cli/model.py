@@ -262,10 +262,13 @@ def import_(
         ScalingChoice, typer.Option(help="What a float input expects; auto: metadata, graph, else [-1, 1].")
     ] = ScalingChoice.AUTO,
     output: Annotated[
-        OutputChoice, typer.Option(help="What the outputs are; auto: found by running it.")
+        OutputChoice, typer.Option(help="What the outputs are; auto: found by its last operation and by running it.")
     ] = OutputChoice.AUTO,
     review_threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Confidence under which a prediction is marked for review.")
+    ] = 0.5,
+    label_threshold: Annotated[
+        float, typer.Option(min=0.0001, max=1.0, help="Of a multi-label model: probability from which a label applies.")
     ] = 0.5,
 ) -> None:
     """Wrap a TensorFlow Lite classifier and its labels file into a verified bundle.
@@ -284,6 +287,7 @@ def import_(
             scaling=scaling,
             output=output,
             review_threshold=review_threshold,
+            label_threshold=label_threshold,
             watcher=screen,
         )
     display.messages().print(f"written and verified: {out} ({len(manifest.labels)} labels)", markup=False)

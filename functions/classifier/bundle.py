@@ -32,7 +32,8 @@ _FILE_NAME = re.compile(r"(?!\.)[\w.+ -]+(?:/(?!\.)[\w.+ -]+)*")
 _MISTYPED_VERSION = re.compile(r"\d{8}T.*")
 MAX_LABEL_BYTES = 2048  # a label is the partition key of an index (DynamoDB Developer Guide, "Constraints")
 _DTYPES = ("uint8", "int8", "float32")
-_OUTPUT_KINDS = ("softmax", "logits")
+SIGMOID, MULTI_LABEL = "sigmoid", "multi_label"
+_OUTPUT_KINDS = ("softmax", "logits", SIGMOID, MULTI_LABEL)
 _LIMITS = Limits()
 
 T = TypeVar("T")
@@ -78,12 +79,21 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """The model's output, of shape (1, labels). ``temperature`` calibrates: softmax(logits / temperature)."""
+    """The model's output, of shape (1, outputs).
+
+    Attributes:
+        kind: ``softmax`` or ``logits``: an output a label, of which one is true. ``sigmoid``: one output, the
+            probability of the second of two labels. ``multi_label``: an output a label, each with a probability of its
+            own.
+        temperature: calibrates: softmax(logits / temperature), and for the last two sigmoid(logit / temperature).
+        thresholds: of a ``multi_label`` model, one a label: from this probability on the label applies.
+    """
 
     kind: str
     dtype: str
     quantization: Quantization | None = None
     temperature: float = 1.0
+    thresholds: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,11 @@ class Manifest:
     @property
     def model(self) -> FileEntry:
         return self.files[MODEL_NAME]
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model gives."""
+        return 1 if self.output.kind == SIGMOID else len(self.labels)
 
     def decode(self, data: bytes, limits: Limits = _LIMITS) -> DecodedImage:
         """An image file as this model takes it: :func:`classifier.imaging.decode`, which raises ImageRejected."""
@@ -173,6 +188,7 @@ class Manifest:
                 dtype=str(document["output"]["dtype"]),
                 quantization=_quantization(document["output"].get("quantization")),
                 temperature=float(document["output"].get("temperature", 1.0)),
+                thresholds=_thresholds(document["output"].get("thresholds")),
             ),
             review_threshold=float(document["review_threshold"]),
             metrics=dict(document.get("metrics", {})),
@@ -203,6 +219,16 @@ class Manifest:
             ),
             (self.draft_margin not in DRAFT_MARGINS, f"the draft margin {self.draft_margin} is unknown"),
             (self.output.kind not in _OUTPUT_KINDS, f"output kind {self.output.kind!r} is unknown"),
+            (
+                self.output.kind == SIGMOID and len(self.labels) != 2,
+                f"one sigmoid tells two labels apart, not {len(self.labels)}",
+            ),
+            (
+                (self.output.thresholds is not None) != (self.output.kind == MULTI_LABEL)
+                or len(self.output.thresholds or self.labels) != len(self.labels)
+                or not all(0 < one <= 1 for one in self.output.thresholds or ()),
+                "a multi_label output, and no other, has a threshold over 0 and up to 1 for every label",
+            ),
             (not 0 < self.output.temperature < math.inf, "the temperature is not a positive number"),
             (not 0 <= self.review_threshold <= 1, "the review threshold is not between 0 and 1"),
             (self.scaling is not None and not all(self.scaling.std), "the scaling divides by zero"),
@@ -371,6 +397,10 @@ def _parsed(name: str, parse: Callable[[], T]) -> T:
 
 def _quantization(document: dict[str, Any] | None) -> Quantization | None:
     return None if document is None else Quantization(float(document["scale"]), int(document["zero_point"]))
+
+
+def _thresholds(values: Any) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

@@ -53,6 +53,7 @@ def classify_image(
     """
     timing: dict[str, float] = {}
     top: tuple[Prediction, ...] = ()
+    labels: tuple[str, ...] | None = None
     error: Rejection | None = None
     facts, manifest = image, model.manifest
     try:
@@ -67,7 +68,7 @@ def classify_image(
         check_size(fetched.size_bytes, limits)
         seen = model.classify(fetched.data, top_k, time_left())
         facts = replace(facts, format=seen.format, width=seen.width, height=seen.height)
-        top = seen.top
+        top, labels = seen.top, seen.labels
         timing |= seen.timing_ms
     except ImageRejected as rejected:
         error = Rejection.of(rejected)
@@ -78,6 +79,7 @@ def classify_image(
         classified_at=timestamp(clock()),
         request_id=request_id,
         top=top,
+        labels=labels,
         needs_review=bool(top) and top[0].confidence < threshold,
         error=error,
         timing_ms=timing,

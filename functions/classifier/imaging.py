@@ -67,7 +67,7 @@ _DECODING_BYTES = {"JPEG": 8}
 _MOST_DECODING_BYTES = 16
 
 DRAFT_MARGIN = 1
-"""Of new bundles: cheaper than 2, and as accurate (docs/training.md)."""
+"""Of new bundles: cheaper than 2, and as accurate (docs/experiments.md)."""
 EARLIER_DRAFT_MARGIN = 2
 """Of bundles whose manifest states none."""
 DRAFT_MARGINS = (DRAFT_MARGIN, EARLIER_DRAFT_MARGIN)

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.bundle import GoldenSet, InputSpec, Manifest, OutputSpec, Quantization
+from classifier.bundle import MULTI_LABEL, SIGMOID, GoldenSet, InputSpec, Manifest, OutputSpec, Quantization
 from classifier.errors import ImageRejected, ModelIncompatibleError
 
 try:
@@ -66,6 +66,7 @@ class Classified:
         width, height: pixels of the original as a viewer shows it, after EXIF orientation.
         top: the k best labels, best first.
         timing_ms: wall-clock milliseconds of the stages ``decode`` and ``predict``.
+        labels: of a multi-label model, those that apply, best first; None of any other.
     """
 
     format: str
@@ -73,6 +74,7 @@ class Classified:
     height: int
     top: tuple[Prediction, ...]
     timing_ms: Mapping[str, float]
+    labels: tuple[str, ...] | None = None
 
 
 def interpreter_facts() -> InterpreterFacts:
@@ -137,15 +139,19 @@ class Model:
         Raises:
             ModelIncompatibleError: the interpreter fails on this model.
         """
+        return probabilities(self.run(tensor), self.manifest.output)
+
+    def run(self, tensor: NDArray[np.uint8]) -> NDArray[Any]:
+        """The output as it is stored, (outputs,), in its own dtype; argument and errors as of :meth:`predict`."""
         values = self._stored(tensor)[np.newaxis]
         interpreter = self._interpreter
         try:
             interpreter.set_tensor(self._input, values)
             interpreter.invoke()
-            stored = interpreter.get_tensor(self._output)[0]
+            stored: NDArray[Any] = interpreter.get_tensor(self._output)[0]
         except (RuntimeError, ValueError) as error:
             raise ModelIncompatibleError(f"{_LIBRARY} fails to run the model: {error}") from error
-        return probabilities(stored, self.manifest.output)
+        return stored
 
     def _stored(self, tensor: NDArray[np.uint8]) -> NDArray[Any]:
         if self._shared_column is not None:
@@ -191,6 +197,15 @@ def check_golden(
             )
 
 
+def above_thresholds(probabilities: NDArray[np.float32], output: OutputSpec) -> list[int] | None:
+    """Of a multi-label model, the positions of the labels that apply, best first; None of any other."""
+    if output.thresholds is None:
+        return None
+    applies = probabilities >= np.asarray(output.thresholds, np.float32)
+    order = np.argsort(-probabilities, kind="stable")
+    return [int(index) for index in order[applies[order]]]
+
+
 def top_k(probabilities: NDArray[np.float32], labels: tuple[str, ...], k: int) -> list[Prediction]:
     """The ``k`` best labels, best first; equal confidences in label order."""
     order = np.argsort(-probabilities, kind="stable")[:k]
@@ -218,24 +233,37 @@ def probabilities(stored: NDArray[Any], output: OutputSpec) -> NDArray[np.float3
     """Dequantized and calibrated output.
 
     Args:
-        stored: (labels,), in the output's dtype.
+        stored: (outputs,), in the output's dtype.
         output: kind, quantization and temperature.
 
     Returns:
-        float32, (labels,), in [0, 1]. Temperature scaling follows Guo et al., "On Calibration of Modern Neural
-        Networks" (2017); a softmax output is brought back to logits by the logarithm, which softmax undoes.
+        float32, (labels,), in [0, 1]; they sum to 1 unless the kind is ``multi_label``. Temperature scaling follows Guo
+        et al., "On Calibration of Modern Neural Networks" (2017); a softmax output is brought back to logits by the
+        logarithm, which softmax undoes. A sigmoid is the softmax of two labels.
     """
-    values: NDArray[np.float64] = stored.astype(np.float64)
-    if output.quantization is not None:
-        values = (values - output.quantization.zero_point) * output.quantization.scale
-    if output.kind == "softmax" and output.temperature == 1.0:
+    values = dequantized(stored, output)
+    if output.kind == SIGMOID:
+        second = np.clip(values[0], 0.0, 1.0)
+        values = np.array([1.0 - second, second])
+    if output.kind != "logits" and output.temperature == 1.0:
         return np.clip(values, 0.0, 1.0).astype(np.float32)
-    logits = np.log(np.clip(values, 1e-12, 1.0)) if output.kind == "softmax" else values
+    logits = values if output.kind == "logits" else np.log(np.clip(values, 1e-12, 1.0))
+    if output.kind == MULTI_LABEL:
+        odds = logits - np.log(np.clip(1.0 - values, 1e-12, 1.0))
+        return (1.0 / (1.0 + np.exp(-odds / output.temperature))).astype(np.float32)
     scaled = logits / output.temperature
     with np.errstate(invalid="ignore"):  # infinite logits become NaN, which the callers look for
         powers = np.exp(scaled - scaled.max())
         calibrated: NDArray[np.float32] = (powers / powers.sum()).astype(np.float32)
     return calibrated
+
+
+def dequantized(stored: NDArray[Any], output: OutputSpec) -> NDArray[np.float64]:
+    """The real values of a stored output, of its shape."""
+    values: NDArray[np.float64] = stored.astype(np.float64)
+    if output.quantization is not None:
+        values = (values - output.quantization.zero_point) * output.quantization.scale
+    return values
 
 
 def _interpreter(content: bytes | Path, size: tuple[int, int] | None = None) -> Any:
@@ -287,7 +315,7 @@ def _check_agreement(facts: ModelFacts, manifest: Manifest) -> None:
         ("input width", facts.width, manifest.input.width),
         ("input dtype", facts.input_dtype, manifest.input.dtype),
         ("input quantization", facts.input_quantization, manifest.input.quantization),
-        ("number of outputs", facts.outputs, len(manifest.labels)),
+        ("number of outputs", facts.outputs, manifest.outputs),
         ("output dtype", facts.output_dtype, manifest.output.dtype),
         ("output quantization", facts.output_quantization, manifest.output.quantization),
     ]

@@ -99,12 +99,14 @@ class WorkerDied(Exception):
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a worker says of an image; ``best`` are label indices and confidences, best first."""
+    """What a worker says of an image; ``best`` are label indices and confidences, best first, and ``above`` the indices
+    of the labels that apply, of a multi-label model."""
 
     format: str
     width: int
     height: int
     best: list[tuple[int, float]]
+    above: list[int] | None
     timing_ms: dict[str, float]
 
 
@@ -191,6 +193,7 @@ class _Worker:
             width=facts["width"],
             height=facts["height"],
             best=[(index, confidence) for index, confidence in facts["top"]],
+            above=facts["above"],
             timing_ms={"decode": facts["decode"], "predict": facts["predict"]},
         )
 
@@ -295,7 +298,8 @@ class WorkerPool:
         answer = self._classify(data, self.bounds, top_k, time.monotonic() + time_left)
         labels = self.manifest.labels
         top = tuple(Prediction(labels[index], confidence) for index, confidence in answer.best)
-        return Classified(answer.format, answer.width, answer.height, top, answer.timing_ms)
+        above = None if answer.above is None else tuple(labels[index] for index in answer.above)
+        return Classified(answer.format, answer.width, answer.height, top, answer.timing_ms, above)
 
     def probabilities(self, data: bytes) -> NDArray[np.float32]:
         """Calibrated probabilities of one image in label order: float32, (labels,). Raises as :meth:`classify`."""

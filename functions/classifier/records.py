@@ -72,13 +72,17 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one image: ``top`` (best first) of a classified one, or ``error`` of a rejected one."""
+    """What became of one image: ``top`` (best first) of a classified one, or ``error`` of a rejected one.
+
+    ``labels`` are those that apply, best first, where a multi-label model classified it.
+    """
 
     image: ImageFacts
     model: ModelIdentity
     classified_at: str
     request_id: str
     top: tuple[Prediction, ...] = ()
+    labels: tuple[str, ...] | None = None
     needs_review: bool = False
     error: Rejection | None = None
     timing_ms: Mapping[str, float] = field(default_factory=dict)
@@ -106,6 +110,8 @@ class Result:
         if self.error is None:
             top = [{"label": p.label, "confidence": round(p.confidence, _DIGITS)} for p in self.top]
             document["prediction"] = {**top[0], "needs_review": self.needs_review, "top": top}
+            if self.labels is not None:
+                document["prediction"]["labels"] = list(self.labels)
         else:
             document["error"] = dict(vars(self.error))
         document["model"] = dict(vars(self.model))
@@ -134,6 +140,7 @@ class Result:
             "label": _string(best.label if best else None),
             "confidence": _number(best.confidence) if best else None,
             "top": {"L": [_prediction(p) for p in self.top]} if self.top else None,
+            "labels": None if self.labels is None else {"L": [{"S": label} for label in self.labels]},
             "needs_review": {"BOOL": self.needs_review},
             "attention": _string(attention),
             "error_code": _string(self.error.code if self.error else None),

@@ -31,7 +31,7 @@ import numpy as np
 from classifier.bundle import Manifest
 from classifier.errors import CorruptImage, ImageRejected, ModelIncompatibleError
 from classifier.imaging import Limits
-from classifier.model import Model
+from classifier.model import Model, above_thresholds
 
 Load = Callable[[Path, Manifest], Model]
 
@@ -112,6 +112,7 @@ class _Served:
                 "height": image.height,
                 "decode": decode,
                 "top": [[int(index), float(probabilities[index])] for index in best],
+                "above": above_thresholds(probabilities, self._model.manifest.output),
                 "predict": _milliseconds_since(started),
             }
         except (ImageRejected, ModelIncompatibleError) as error:

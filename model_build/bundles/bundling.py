@@ -17,7 +17,6 @@ from classifier.errors import UserError
 from classifier.imaging import sniff
 from classifier.model import Model
 from model_build.data.dataset import TEST, Photo, scan
-from model_build.data.tensors import TensorSet
 from model_build.evaluation.opening import OpenBundle, open_bundle
 from model_build.files import json_bytes, staged_folder
 
@@ -118,8 +117,8 @@ class Origin:
     test: tuple[tuple[str, str, str], ...]
 
     @classmethod
-    def of(cls, data: Path, test: TensorSet) -> Origin:
-        rows = zip(test.photos, test.sha256, strict=True)
+    def of(cls, data: Path, photos: Sequence[Photo], sha256: Sequence[str]) -> Origin:
+        rows = zip(photos, sha256, strict=True)
         return cls(str(data.resolve()), tuple((photo.name, photo.label, digest) for photo, digest in rows))
 
     def to_bytes(self) -> bytes:

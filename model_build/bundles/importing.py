@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.bundle import MAX_LABEL_BYTES, REPORT_NAME, Manifest, Scaling
+from classifier.bundle import MAX_LABEL_BYTES, REPORT_NAME, SIGMOID, Manifest, Scaling
 from classifier.errors import ImageRejected, ModelIncompatibleError, UserError
 from classifier.imaging import DRAFT_MARGIN, ResizePolicy
-from classifier.model import Model, ModelFacts
+from classifier.model import Model, ModelFacts, dequantized
 from model_build.bundles.bundling import GoldenFile, check_name, golden_files, write_bundle
+from model_build.bundles.output_kind import choose_output
 from model_build.choices import OutputChoice, ScalingChoice
+from model_build.data.dataset import duplicate_label, label_key
 from model_build.files import read_bytes, require_free
 from model_build.report.model_report import render_report
 from model_build.tflite.inspecting import is_tflite, metadata_scaling, scales_itself
@@ -24,8 +26,8 @@ from model_build.tflite.running import describe, inspect_quietly, load_quietly
 
 _MOST_GOLDEN = 8
 _NOISE_IMAGES = 4
-_ROUNDING = 1e-5
-_SUM_TOLERANCE = 0.02
+_IMAGENET = (1000, 1001)
+_HOMONYMS = ("crane", "maillot")
 _NUMBERED = re.compile(r"(\d+)[\s:,]+(\S.*)")
 
 
@@ -44,6 +46,7 @@ class ImportRequest:
         tflite, labels: the model, and its labels one a line in output order, UTF-8.
         name: of the model; the file's own by default.
         golden: folder with a few photos for the bundle's self-test.
+        label_threshold: of a multi-label model, the probability from which on a label applies.
     """
 
     tflite: Path
@@ -54,6 +57,7 @@ class ImportRequest:
     scaling: ScalingChoice = ScalingChoice.AUTO
     output: OutputChoice = OutputChoice.AUTO
     review_threshold: float = 0.5
+    label_threshold: float = 0.5
 
 
 def import_model(
@@ -80,7 +84,7 @@ def import_model(
         raise ModelIncompatibleError(f"{request.tflite} cannot be imported: {error}") from None
     if facts.height < 2 or facts.width < 2:
         raise UserError(f"{request.tflite} has no fixed input size; convert it again with a fixed height and width")
-    check_labels(labels, facts.outputs, request)
+    labels = check_labels(labels, facts.outputs, request, say)
     manifest = describe(
         content,
         facts,
@@ -88,19 +92,22 @@ def import_model(
         labels=labels,
         resize=request.resize,
         draft_margin=DRAFT_MARGIN,
-        output_kind="softmax",
+        output_kind="softmax" if facts.outputs == len(labels) else SIGMOID,
         created=now(),
         scaling=choose_scaling(content, facts, request.scaling, say),
         review_threshold=request.review_threshold,
     )
-    as_softmax = load_quietly(content, manifest)
-    as_logits = load_quietly(content, replace(manifest, output=replace(manifest.output, kind="logits")))
     photos = _golden_photos(request.golden, manifest, say)
-    kind = request.output
-    if kind is OutputChoice.AUTO:
-        kind = detect_output(as_softmax, as_logits, [tensor for _, tensor in photos], request.tflite)
-        say(f"output: {kind.value}, judging by the model's outputs for test images")
-    model = as_logits if kind is OutputChoice.LOGITS else as_softmax
+    model = load_quietly(content, manifest)
+    values = _outputs(model, [tensor for _, tensor in photos])
+    kind = choose_output(content, values, manifest.output.quantization, request.output, request.tflite, say)
+    if kind is OutputChoice.MULTI_LABEL:
+        say(f"labels apply from a probability of {request.label_threshold:g} on; --label-threshold sets another")
+    elif kind is OutputChoice.SIGMOID:
+        say(f"the output is taken for the probability of the second label, {labels[1]!r}: swap the two if it is not")
+    thresholds = (request.label_threshold,) * len(labels) if kind is OutputChoice.MULTI_LABEL else None
+    output = replace(manifest.output, kind=kind.value.replace("-", "_"), thresholds=thresholds)
+    model = load_quietly(content, replace(manifest, output=output))
     manifest = model.manifest
     companions = golden_files(model, [photo for photo, _ in photos])
     companions[REPORT_NAME] = render_report(manifest, golden=companions).encode()
@@ -132,20 +139,53 @@ def read_labels(path: Path, say: Callable[[str], None] = lambda *_: None) -> tup
     return tuple(lines)
 
 
-def check_labels(labels: tuple[str, ...], outputs: int, request: ImportRequest) -> None:
-    """Raises UserError unless there is a label for every output, and each fits the table's index by label."""
+def check_labels(
+    labels: tuple[str, ...], outputs: int, request: ImportRequest, say: Callable[[str], None] = lambda *_: None
+) -> tuple[str, ...]:
+    """The labels, of which ImageNet's second crane has been named apart.
+
+    Raises:
+        UserError: there is not a label for every output (two for one output, unless it is multi-label), one is too long
+            for the table's index by label, or there are two of a kind.
+    """
     long = next((label for label in labels if len(label.encode()) > MAX_LABEL_BYTES), None)
     if long is not None:
         raise UserError(
             f"{request.labels} has a label of {len(long.encode()):,} bytes, {long[:40]!r}...; the most is"
             f" {MAX_LABEL_BYTES:,}, the size of a DynamoDB index key"
         )
-    if len(labels) == outputs:
-        return
-    hint = ""
-    if outputs == len(labels) + 1:
-        hint = '; the first output of such models is often "background": add that as the first line of the labels file'
-    raise UserError(f"{request.labels} has {len(labels)} labels, {request.tflite} has {outputs} outputs{hint}")
+    wanted = 2 if outputs == 1 and request.output is not OutputChoice.MULTI_LABEL else outputs
+    if len(labels) != wanted:
+        hint = ""
+        if outputs == 1:
+            hint = "; one output tells two labels apart: the first line is the label at 0, the second the label at 1"
+        elif outputs == len(labels) + 1:
+            hint = (
+                '; the first output of such models is often "background": add that as the first line of the labels file'
+            )
+        raise UserError(f"{request.labels} has {len(labels)} labels, {request.tflite} has {outputs} outputs{hint}")
+    if len(labels) in _IMAGENET:
+        labels = tuple(_named_apart(labels, say))
+    twice = duplicate_label(labels)
+    if twice is not None:
+        lines = [line for line, label in enumerate(labels, start=1) if label_key(label) == label_key(twice)]
+        raise UserError(
+            f"{request.labels} has the label {twice!r} on lines {' and '.join(map(str, lines))}; results could not be"
+            " told apart: give each label a name of its own"
+        )
+    return labels
+
+
+def _named_apart(labels: Sequence[str], say: Callable[[str], None]) -> Iterator[str]:
+    """ImageNet's list names a bird and a machine "crane", and two bathing suits "maillot"."""
+    seen: set[str] = set()
+    for label in labels:
+        if label in _HOMONYMS and label in seen:
+            say(f"the second {label!r} of ImageNet's labels is called '{label} (2)'")
+            yield f"{label} (2)"
+        else:
+            yield label
+        seen.add(label)
 
 
 def choose_scaling(
@@ -177,35 +217,11 @@ def choose_scaling(
     return _SCALINGS[ScalingChoice.MINUS_ONE_ONE]
 
 
-def detect_output(as_softmax: Model, as_logits: Model, photos: list[NDArray[np.uint8]], source: Path) -> OutputChoice:
-    """Run the model on photos and noise: probabilities lie in [0, 1] and sum to 1, logits do not.
-
-    Args:
-        as_softmax, as_logits: the same model, its output read in both ways. The first gives the values clipped to
-            [0, 1]; softmax of those is what the second gives exactly when there was nothing to clip.
-        source: the model's file, for messages.
-
-    Raises:
-        UserError: the values are in [0, 1] and sum to something else, as independent (sigmoid) scores do.
-    """
-    spec, out = as_softmax.manifest.input, as_softmax.manifest.output
+def _outputs(model: Model, photos: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    """What the model gives for the photos and for noise, dequantized; (images, outputs)."""
+    spec = model.manifest.input
     noise = np.random.default_rng(0).integers(0, 256, (_NOISE_IMAGES, spec.height, spec.width, 3), dtype=np.uint8)
-    images = [*photos, *noise]
-    values = np.stack([as_softmax.predict(image) for image in images]).astype(np.float64)
-    answers = np.stack([as_logits.predict(image) for image in images])
-    powers = np.exp(values)
-    if np.abs(powers / powers.sum(axis=1, keepdims=True) - answers).max() > _ROUNDING:
-        return OutputChoice.LOGITS
-    # A quantized softmax rounds each value by up to half a step: 1,001 unlikely labels may all become 0. It rounds
-    # both ways, so that the sum never comes far above 1.
-    rounded = 0.0 if out.quantization is None else values.shape[1] * out.quantization.scale / 2
-    sums = values.sum(axis=1)
-    if sums.min() >= 1 - max(_SUM_TOLERANCE, rounded) and sums.max() <= 1 + max(_SUM_TOLERANCE, min(rounded, 0.25)):
-        return OutputChoice.SOFTMAX
-    raise UserError(
-        f"the outputs of {source} lie in [0, 1] but sum to {float(sums.min()):.2f} up to {float(sums.max()):.2f}, so "
-        "they are not a softmax; set --output softmax or --output logits"
-    )
+    return np.stack([dequantized(model.run(image), model.manifest.output) for image in [*photos, *noise]])
 
 
 def _golden_photos(

@@ -30,11 +30,10 @@ from model_build.data.dataset import TEST, VALIDATION, Photo
 from model_build.data.tensors import Progress, TensorSet
 from model_build.evaluation.gate import Check, Evidence, GateLimits, TestedThreshold, Verdict, own_checks
 from model_build.files import require_free, write_atomic
-from model_build.metrics.answers import AnswerMix, Quality, judge
-from model_build.metrics.calibration import scaled
+from model_build.metrics.answers import AnswerMix, Quality, judge, served_answers
 from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold, guaranteed_threshold
-from model_build.report.evaluation_parts import mistake_pictures
-from model_build.report.model_report import RunEvidence, render_report
+from model_build.report.evaluation_parts import EvaluationEvidence, mistake_pictures
+from model_build.report.model_report import render_report
 from model_build.tflite.running import Latency, describe, inspect_quietly, load_quietly, predict_all
 from model_build.tflite.runtimes import require_runnable
 from model_build.training.config import TrainingConfig
@@ -127,12 +126,12 @@ def package(
         gate=verdict,
         tolerance=conversion.tolerance,
         candidates=conversion.models,
-        baseline=validation.mix(run.labels),
+        baseline=AnswerMix.of_probabilities(validation.unscaled, run.labels, chosen.temperature),
     )
     manifest = replace(manifest, metrics=evidence.to_metrics(), files={MODEL_NAME: FileEntry.of(content)})
     pictures = mistake_pictures(test.quality.worst, test.photos.photos)
-    report = render_report(manifest, RunEvidence(run, test.quality, pictures)).encode()
-    origin = Origin.of(data or Path(run.record.data), test.photos).to_bytes()
+    report = render_report(manifest, EvaluationEvidence(test.quality, pictures, run)).encode()
+    origin = Origin.of(data or Path(run.record.data), test.photos.photos, test.photos.sha256).to_bytes()
     try:
         written = write_bundle(out, manifest, content, {**golden, REPORT_NAME: report}, {ORIGIN_NAME: origin})
         write_atomic(run.folder / REPORT_NAME, report)
@@ -161,16 +160,6 @@ class _Answers:
         unscaled, truth = predict_all(model, tensors.images, progress), tensors.targets(run.labels)
         return cls(tensors, unscaled, truth, judge(unscaled, truth, run.labels, temperature))
 
-    def served(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Confidence of each prediction as the function gives it, and whether the prediction is right; (photos,)."""
-        probabilities = scaled(self.unscaled, self.quality.temperature)
-        return probabilities.max(axis=1), probabilities.argmax(axis=1) == self.truth
-
-    def mix(self, labels: Sequence[str]) -> AnswerMix:
-        """The labels and confidences of the predictions, as the function gives them."""
-        predicted = self.unscaled.argmax(axis=1)
-        return AnswerMix.of((labels[row], float(one)) for row, one in zip(predicted, self.served()[0], strict=True))
-
 
 def _review(
     run: Run,
@@ -183,7 +172,7 @@ def _review(
     """The review threshold, chosen on the validation photos unless it is given, and what it does on the test photos."""
     configured = None if run.config.review_threshold == TrainingConfig.review_threshold else run.config.review_threshold
     by_hand = configured if review_threshold is None else review_threshold
-    answers = validation.served()
+    answers = served_answers(validation.unscaled, validation.truth, validation.quality.temperature)
     if review_threshold is not None and risk is not None:
         raise UserError("a review threshold set by hand guarantees no risk: give one or the other")
     if by_hand is not None and risk is None:
@@ -192,7 +181,7 @@ def _review(
         chosen = guaranteed_threshold(*answers, risk)
     else:
         chosen = choose_threshold(*answers, precision)
-    confidence, right = test.served()
+    confidence, right = served_answers(test.unscaled, test.truth, test.quality.temperature)
     accepted = confidence >= chosen.value
     return TestedThreshold(
         **asdict(chosen),

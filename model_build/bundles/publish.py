@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from classifier.bundle import MANIFEST_NAME, ModelUri
+from classifier.bundle import MANIFEST_NAME, MULTI_LABEL, ModelUri
 from classifier.errors import BucketlensError, UserError
 from model_build.bundles.bundling import PhotosMissing, find_test_photos, tensor_digests
 from model_build.bundles.releases import (
@@ -28,6 +28,7 @@ from model_build.bundles.releases import (
     refuse_input_prefix,
     set_live,
 )
+from model_build.data.dataset import duplicate_label
 from model_build.data.tensors import Progress
 from model_build.evaluation.comparison import answers_of
 from model_build.evaluation.gate import (
@@ -103,6 +104,12 @@ def publish_bundle(
     where = parse_prefix(uri)
     opened = open_bundle(bundle).prove()
     refuse_input_prefix(client, where)
+    twice = duplicate_label(opened.manifest.labels)
+    if twice is not None:
+        raise UserError(
+            f"{opened.name} has the label {twice!r} twice: results could not be told apart; import the model again with"
+            " a name of its own for each label"
+        )
     version = opened.manifest.version
     # Read before the upload: a version that somebody else promotes in the meantime must not be replaced unseen.
     before = live(client, where)
@@ -228,6 +235,8 @@ def _compare_answers(
     limits: GateLimits,
     progress: Progress,
 ) -> Check:
+    if MULTI_LABEL in (bundle.manifest.output.kind, theirs.manifest.output.kind):
+        return _not_compared(version, "a multi-label model gives a photo any number of labels")
     try:
         test = find_test_photos(bundle, data)
     except PhotosMissing as reason:

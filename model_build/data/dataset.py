@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -108,6 +109,21 @@ def _photos(root: Path, folder: Path, split: str | None) -> list[Photo]:
     ]
 
 
+def label_key(label: str) -> str:
+    """Equal for labels that read the same: without space around them, in Unicode's composed form (NFC)."""
+    return unicodedata.normalize("NFC", label.strip())
+
+
+def duplicate_label(labels: Iterable[str]) -> str | None:
+    """A label that reads like one before it; None where all differ."""
+    seen: set[str] = set()
+    for label in labels:
+        if label_key(label) in seen:
+            return label
+        seen.add(label_key(label))
+    return None
+
+
 @dataclass(frozen=True)
 class Split:
     """Photos by split. ``labels`` are in the model's output order."""
@@ -136,12 +152,23 @@ class Split:
 
 
 def split_photos(
-    photos: Sequence[Photo], *, validation_fraction: float, test_fraction: float, seed: int, source: str
+    photos: Sequence[Photo],
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    source: str,
+    copies: Iterable[Sequence[int]] = (),
 ) -> Split:
     """Split readable ``photos`` by class; folders that the data set has already are kept, missing ones are cut from
     its training photos.
 
-    Every class gets at least one photo in each split that is cut. The result depends on the names and the seed only.
+    Every class gets at least one photo in each split that is cut. Copies of a picture go to one split together, as a
+    photo whose copy was trained on measures nothing; copies under different labels train. The result depends on the
+    names, the copies and the seed only.
+
+    Args:
+        copies: groups of positions in ``photos``, no photo in two of them.
 
     Raises:
         UserError: fewer than two classes, a class too small to be split (named), or a class that never trains.
@@ -150,32 +177,64 @@ def split_photos(
     if len(labels) < 2:
         found = f"only the class {labels[0]!r}" if labels else "no readable photo"
         raise UserError(f"{source} has {found}; a classifier needs at least two classes with photos")
+    twice = duplicate_label(labels)
+    if twice is not None:
+        raise UserError(f"{source} has two class folders whose names read {twice!r}; rename one, or merge them")
     given: dict[str, list[Photo]] = {name: [] for name in SPLITS}
     for photo in photos:
         given[photo.split or TRAIN].append(photo)
     fractions = {TEST: test_fraction, VALIDATION: validation_fraction}
     to_cut = {name: share for name, share in fractions.items() if not given[name]}
-    counts = Counter(photo.label for photo in given[TRAIN])
-    needed = 1 + len(to_cut)
-    for label in labels:
-        if counts[label] < needed:
-            parts = " and ".join(["training", *to_cut])
-            photos_of_class = "1 readable photo" if counts[label] == 1 else f"{counts[label]} readable photos"
-            raise UserError(
-                f"class {label!r} of {source} has {photos_of_class} to train on and cannot be split;"
-                f" add photos until it has at least {needed} (one each for {parts}), or remove its folder"
-            )
+    group_of = {photos[row].name: number for number, group in enumerate(copies) for row in group}
+    labels_of: dict[int, set[str]] = defaultdict(set)
+    for photo in given[TRAIN]:
+        if photo.name in group_of:
+            labels_of[group_of[photo.name]].add(photo.label)
     rng = np.random.default_rng(seed)
     result: dict[str, list[Photo]] = {name: [] if name in to_cut or name == TRAIN else given[name] for name in SPLITS}
     for label in labels:
         members = sorted((photo for photo in given[TRAIN] if photo.label == label), key=lambda photo: photo.name)
-        order = [members[position] for position in rng.permutation(len(members))]
-        left = len(to_cut)
-        for name, share in to_cut.items():
-            left -= 1
-            # Of what is there, as many photos as the share says, and one for every split still to come.
-            size = min(max(1, round(share * len(members))), len(order) - 1 - left)
-            result[name] += order[:size]
-            order = order[size:]
-        result[TRAIN] += order
+        pictures: dict[int | str, list[Photo]] = defaultdict(list)
+        for position in rng.permutation(len(members)):
+            photo = members[position]
+            group = group_of.get(photo.name)
+            if group is not None and len(labels_of[group]) > 1:
+                result[TRAIN].append(photo)
+            else:
+                pictures[photo.name if group is None else group].append(photo)
+        left = list(pictures.values())
+        _require_enough(label, len(members), len(left), to_cut, source)
+        for position, (name, share) in enumerate(to_cut.items()):
+            # Of what is there, as many photos as the share says, and a picture for every split still to come.
+            part, left = _cut(left, round(share * len(members)), keep=len(to_cut) - position)
+            result[name] += [photo for picture in part for photo in picture]
+        result[TRAIN] += [photo for picture in left for photo in picture]
     return Split(labels, {name: tuple(sorted(result[name], key=lambda photo: photo.name)) for name in SPLITS})
+
+
+def _require_enough(label: str, photos: int, pictures: int, to_cut: Iterable[str], source: str) -> None:
+    """``pictures``: what the ``photos`` of a class show, copies not counted. Raises UserError."""
+    parts = ["training", *to_cut]
+    if (pictures if len(parts) > 1 else photos) >= len(parts):
+        return
+    counted = "1 readable photo" if photos == 1 else f"{photos} readable photos"
+    copied = f", copies of {pictures} different pictures," if pictures < photos else ""
+    raise UserError(
+        f"class {label!r} of {source} has {counted} to train on{copied} and cannot be split; add photos until it has at"
+        f" least {len(parts)} (one each for {' and '.join(parts)}), or remove its folder"
+    )
+
+
+def _cut(pictures: Sequence[list[Photo]], size: int, *, keep: int) -> tuple[list[list[Photo]], list[list[Photo]]]:
+    """In their order, those that fit into ``size`` photos, at least one and all but ``keep``; and the others."""
+    part: list[list[Photo]] = []
+    rest: list[list[Photo]] = []
+    room = size
+    for picture in pictures:
+        fits = len(picture) <= room and len(part) < len(pictures) - keep
+        (part if fits else rest).append(picture)
+        room -= len(picture) if fits else 0
+    if not part:
+        smallest = min(range(len(rest)), key=lambda position: len(rest[position]))
+        part.append(rest.pop(smallest))
+    return part, rest

@@ -17,10 +17,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from classifier.errors import ImageRejected
 from classifier.imaging import ResizePolicy, decode
 from model_build.data.dataset import Photo
+from model_build.data.similarity import SIDE, copies_among, perceptual_hash, signature
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -171,6 +173,27 @@ class StoredPhotos:
     photos: tuple[Photo, ...]
     images: FileImages
     sha256: tuple[str, ...]
+
+    def copies(self, policy: ResizePolicy) -> list[list[int]]:
+        """Groups of rows of photos that are copies of each other, as :func:`model_build.data.similarity.copies_among`
+        says.
+
+        Args:
+            policy: by which they were decoded. Where it did not keep the whole picture and nothing else, the files are
+                read again: equal borders would make different pictures alike.
+        """
+
+        def look(row: int) -> tuple[int, bytes]:
+            if policy is ResizePolicy.STRETCH:
+                whole = self.images.take(np.array([row]))[0]
+                size = (SIDE, SIDE)
+                tensor = np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.BILINEAR))
+            else:
+                tensor = decode(self.photos[row].path.read_bytes(), height=SIDE, width=SIDE).tensor
+            return perceptual_hash(tensor), signature(tensor)
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            return copies_among(self.sha256, list(pool.map(look, range(len(self.photos)))))
 
 
 def store_photos(

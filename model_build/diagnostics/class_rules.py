@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model_build.diagnostics.diagnosis import Finding, Measurements, Rule, Severity
 from model_build.diagnostics.facts import History, RunFacts
+from model_build.diagnostics.loss_rules import AT_CHANCE_ADVICE
 from model_build.metrics.scores import wilson_interval
 
 _LISTED = 5
@@ -137,3 +138,35 @@ class Confusion(Rule, name="confusion", anchor="confusion", needs="judged"):
             for row, column in pairs
         ) or any(wilson_interval(int(counts[index, index]), int(called[index]))[1] < self.min_diag for index in low)
         return pairs, low, sure
+
+
+@dataclass(frozen=True)
+class ChanceLevel(Rule, name="accuracy at chance level", anchor="loss-not-decreasing", needs="judged"):
+    """The kept epoch's validation accuracy is not above that of always answering the most frequent class.
+
+    Not one of the Debugger's: its LossNotDecreasing is silent about a network that learns its training photos by heart,
+    and says nothing of how good "decreasing" is. Above means that the 95 % Wilson interval begins there: an error where
+    the accuracy itself is at most chance, a warning where there are too few validation photos to tell.
+    """
+
+    def check(self, history: History) -> Finding | None:
+        kept, skill = history.kept(), history.skill()
+        if kept is None or kept.confusion is None or skill is None or skill > 0:
+            return None
+        counts = np.array(kept.confusion)
+        photos, right = int(counts.sum()), int(np.trace(counts))
+        chance = int(counts.sum(axis=1).max())
+        return Finding(
+            self.name,
+            Severity.ERROR if right <= chance else Severity.WARNING,
+            "",
+            {
+                "validation photos classified correctly": f"{right} of {photos}",
+                "by always answering the most frequent class": f"{chance} of {photos}",
+                "measured at epoch": kept.number,
+            },
+            "The model is no better than guessing: what it says of a photo is worth nothing."
+            if right <= chance
+            else "With so few validation photos the model may be no better than guessing.",
+            AT_CHANCE_ADVICE,
+        )

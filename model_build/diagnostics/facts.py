@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from model_build.metrics.scores import wilson_interval
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -139,6 +141,18 @@ class History:
         """The judged epoch whose weights are kept: the last best one, the last of all if none is marked."""
         judged = self.judged
         return next((epoch for epoch in reversed(judged) if epoch.best), judged[-1] if judged else None)
+
+    def skill(self) -> float | None:
+        """How far from chance to perfection the kept epoch's validation accuracy is sure to be: up to 0 where its 95 %
+        interval (Wilson) reaches down to the share of the most frequent class, 1 for perfection. None where no epoch is
+        judged, or the photos are of one class."""
+        kept = self.kept()
+        counts = [sum(row) for row in kept.confusion] if kept is not None and kept.confusion is not None else []
+        if kept is None or kept.confusion is None or not sum(counts):
+            return None
+        right = sum(row[index] for index, row in enumerate(kept.confusion))
+        chance = max(counts) / sum(counts)
+        return (wilson_interval(right, sum(counts))[0] - chance) / (1 - chance) if chance < 1 else None
 
     def to_document(self) -> dict[str, Any]:
         """JSON's own types; a number that is not finite becomes null."""

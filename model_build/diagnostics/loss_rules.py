@@ -13,6 +13,12 @@ import numpy as np
 from model_build.diagnostics.diagnosis import Finding, Rule, Severity
 from model_build.diagnostics.facts import EpochFacts, History
 
+_SKILLED = 0.5
+AT_CHANCE_ADVICE = (
+    "Start from a pretrained network (--backbone mobilenet_v2) and at its own image size; check that the labels match "
+    "the photos (bucketlens model inspect); add photos; then try a learning rate 10 times higher and 10 times lower."
+)
+
 
 @dataclass(frozen=True)
 class LossNotDecreasing(Rule, name="loss not decreasing", anchor="loss-not-decreasing", needs="steps", live=True):
@@ -21,7 +27,8 @@ class LossNotDecreasing(Rule, name="loss not decreasing", anchor="loss-not-decre
     Or it rises by more than ``increase_threshold_percent`` (5). The loss of one batch says little, and the Debugger
     compares losses saved 500 steps apart; here the mean over a window of an epoch's steps (at least ``num_steps``) is
     compared with the window before, phase by phase. An error if a phase ends no lower than it began, a warning if it
-    ends that much above its best window, a note if half of its windows did not fall.
+    ends that much above its best window, a note if half of its windows did not fall. A loss that does not
+    fall is a note where the kept epoch is sure to be half-way from chance to perfection: it knew that before.
     """
 
     num_steps: int = 10
@@ -49,7 +56,7 @@ class LossNotDecreasing(Rule, name="loss not decreasing", anchor="loss-not-decre
         best = min(means)
         rise = 100.0 * (means[-1] - best) / abs(best or 1.0)
         if means[-1] >= means[0] * (1 - self.diff_percent / 100):
-            severity, meaning = Severity.ERROR, "The training loss does not decrease: the network learns nothing."
+            severity, meaning = _flat(history.skill())
         elif rise > self.increase_threshold_percent:
             severity, meaning = Severity.WARNING, "The training loss increases again: progress is being lost."
         elif 2 * len(failed) >= len(falls):
@@ -69,9 +76,22 @@ class LossNotDecreasing(Rule, name="loss not decreasing", anchor="loss-not-decre
                 "increase from the best, percent": rise,
             },
             meaning,
-            "Try a learning rate 10 times higher and 10 times lower; check that the labels match the photos; unfreeze "
-            "more layers if the loss has plateaued at a high value.",
+            AT_CHANCE_ADVICE
+            if _at_chance(history.skill())
+            else "Try a learning rate 10 times higher and 10 times lower; check that the labels match the photos; "
+            "unfreeze more layers if the loss has plateaued at a high value.",
         )
+
+
+def _at_chance(skill: float | None) -> bool:
+    return skill is not None and skill <= 0
+
+
+def _flat(skill: float | None) -> tuple[Severity, str]:
+    if skill is not None and skill >= _SKILLED:
+        return Severity.NOTE, "The training loss does not decrease; what the network knows, it knew before."
+    guessing = " Its validation accuracy is that of guessing." if _at_chance(skill) else ""
+    return Severity.ERROR, f"The training loss does not decrease: the network learns nothing.{guessing}"
 
 
 @dataclass(frozen=True)

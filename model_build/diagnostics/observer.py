@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.diagnostics.class_rules import ClassImbalance, Confusion
+from model_build.diagnostics.class_rules import ChanceLevel, ClassImbalance, Confusion
 from model_build.diagnostics.diagnosis import Diagnosis, Finding, Overhead, Rule, Severity, Trained, results_of
 from model_build.diagnostics.facts import (
     ActivationFacts,
@@ -61,6 +61,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     Overtraining(),
     ClassImbalance(),
     Confusion(),
+    ChanceLevel(),
     InputBound(),
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.bundle import MULTI_LABEL
 from classifier.errors import UserError
 from classifier.model import Model
 from model_build.data.dataset import Photo, scan
@@ -64,8 +65,11 @@ def diff(a: OpenBundle, b: OpenBundle, data: Path, *, progress: Progress = lambd
     """Which photos of ``data`` (a folder per class, or just photos) change their label from model A to model B.
 
     Raises:
-        UserError: ``data`` holds no readable photo.
+        UserError: ``data`` holds no readable photo, or a model is a multi-label one.
     """
+    for one in (a, b):
+        if one.manifest.output.kind == MULTI_LABEL:
+            raise UserError(f"{one.name} gives a photo any number of labels; diff compares models that give it one")
     photos = _photos(data)
     before, after = (answers_of(one.model, photos, progress) for one in (a, b))
     if not before.photos:

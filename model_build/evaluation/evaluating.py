@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classifier.bundle import Manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.bundle import MULTI_LABEL, Manifest
 from classifier.errors import UserError
 from model_build.data.dataset import TEST, Photo, scan
 from model_build.data.tensors import Progress, Unreadable, decode_photos
-from model_build.evaluation.opening import open_model
+from model_build.evaluation.opening import OpenBundle, open_model
 from model_build.metrics.answers import Quality, judge
 from model_build.metrics.scores import Scores
 from model_build.tflite.running import Latency, as_document, measure_latency, predict_all
@@ -22,19 +25,33 @@ class Evaluation:
     """How a model did.
 
     Attributes:
-        photos: in the order of the rows that ``quality`` speaks of.
+        data: the folder that the photos' names are relative to.
+        unscaled: (photos, labels), probabilities at temperature 1.
+        truth: (photos,), the index of each photo's label.
+        photos: in the order of the rows that ``quality`` speaks of; ``sha256``: of each file's content.
         photos_used: in words, for the reader: all, or the test split.
         training_data: the photos are the very set the model was made from, so the figures flatter it.
     """
 
-    model: str
-    manifest: Manifest
+    opened: OpenBundle
+    data: Path
     quality: Quality
+    unscaled: NDArray[np.float32]
+    truth: NDArray[np.int64]
     latency: Latency
     photos: tuple[Photo, ...]
+    sha256: tuple[str, ...]
     unreadable: tuple[Unreadable, ...]
     photos_used: str
     training_data: bool
+
+    @property
+    def model(self) -> str:
+        return self.opened.name
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.opened.manifest
 
     @property
     def scores(self) -> Scores:
@@ -74,8 +91,13 @@ def evaluate(target: Path, data: Path, *, progress: Progress = lambda *_: None) 
         ModelIntegrityError, ModelIncompatibleError: the bundle is not what it says.
     """
     opened = open_model(target)
-    model = opened.uncalibrated()
     manifest = opened.manifest
+    if manifest.output.kind == MULTI_LABEL:
+        raise UserError(
+            f"{opened.name} says for every label whether it applies, and a folder per class gives each photo one label:"
+            " such a model cannot be measured here"
+        )
+    model = opened.uncalibrated()
     found = scan(data)
     photos, used = _photos(found.photos, data, opened.run)
     unknown = sorted({photo.label for photo in photos} - set(manifest.labels))
@@ -97,12 +119,16 @@ def evaluate(target: Path, data: Path, *, progress: Progress = lambda *_: None) 
     if not len(tensors):
         raise UserError(f"none of the {len(photos)} files in {data} is a readable photo, first: {unreadable[0].reason}")
     unscaled = predict_all(model, tensors.images, progress)
+    truth = tensors.targets(manifest.labels)
     return Evaluation(
-        model=opened.name,
-        manifest=manifest,
-        quality=judge(unscaled, tensors.targets(manifest.labels), manifest.labels, manifest.output.temperature),
+        opened=opened,
+        data=data,
+        quality=judge(unscaled, truth, manifest.labels, manifest.output.temperature),
+        unscaled=unscaled,
+        truth=truth,
         latency=measure_latency(model, tensors.images[0]),
         photos=tensors.photos,
+        sha256=tensors.sha256,
         unreadable=tuple(unreadable),
         photos_used=used,
         training_data=tensors.fingerprint == manifest.dataset.get("fingerprint"),

@@ -2,7 +2,7 @@
 
 - **accuracy**: on the test photos, at least the minimum. By default that is half-way between chance (always answering
   the most frequent class) and perfection, and the 95 % interval must be above chance: a model that could be luck is
-  none.
+  none. Where the interval begins below the minimum there are too few photos to judge by, which refuses nothing.
 - **recall**: no class of the test photos is found less often than the floor, by default half the time.
 - **tensors**: the golden photos become the tensors they were at packaging, byte for byte.
 - **classes**: those of the live version. With others its results can no longer be found by the same labels.
@@ -78,7 +78,11 @@ def accuracy_check(test: SplitMetrics | None, limits: GateLimits) -> Check:
     """``test``: on the test photos; None for a model nobody measured."""
     name = "accuracy"
     if test is None:
-        return Check(name, None, "no accuracy is known: the model was imported, not trained here")
+        return Check(
+            name,
+            None,
+            "no accuracy is known: the model was imported, not trained here; measure it with 'model evaluate --save'",
+        )
     accuracy, (low, _) = test.accuracy, test.interval_95
     supports = [one.support for one in test.classes.values()]
     chance = max(supports) / sum(supports) if supports and sum(supports) else 0.0
@@ -88,6 +92,8 @@ def accuracy_check(test: SplitMetrics | None, limits: GateLimits) -> Check:
         return Check(name, False, told)
     if limits.minimum_accuracy is None and low <= chance:
         return Check(name, False, f"{told}, and its 95 % interval from {low:.1%} must be above chance, {chance:.1%}")
+    if low < minimum:
+        return Check(name, None, f"{told}, but with so few photos it may be as low as {low:.1%} (95 % interval)")
     return Check(name, True, told)
 
 
@@ -231,9 +237,9 @@ class Evidence:
                 test=_measured(metrics.get("test")),
                 validation=_measured(metrics.get("validation")),
                 quantization=str(metrics.get("quantization", "")),
-                latency_ms=Latency(**metrics["latency_ms"]) if "latency_ms" in metrics else None,
+                latency_ms=Latency(**metrics["latency_ms"]) if metrics.get("latency_ms") else None,
                 review=TestedThreshold(**known_fields(TestedThreshold, metrics["review"]))
-                if "review" in metrics
+                if metrics.get("review")
                 else None,
                 golden_tensors=dict(metrics.get("golden_tensors", {})),
                 gate=Verdict.from_document(metrics.get("gate", {})),

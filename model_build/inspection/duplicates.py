@@ -7,22 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model_build.data.dataset import TRAIN
+from model_build.data.similarity import find_alike, is_blank
 from model_build.inspection.facts import PhotoFacts
-from model_build.inspection.similarity import (
-    CORRELATION,
-    HASH_DISTANCE,
-    SIGNATURE_BYTES,
-    Components,
-    close_pairs,
-    is_blank,
-    normalised,
-)
-
-_VERIFIED_AT_ONCE = 4096  # pairs of signatures: 25 MB
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,9 @@ def find_duplicates(photos: Sequence[PhotoFacts]) -> Duplicates:
     contents = [same for sha256, same in by_content.items() if sha256 not in nothing]
     near = [
         _group("near", [photo for member in members for photo in contents[member]], correlation)
-        for members, correlation in _alike([same[0] for same in contents])
+        for members, correlation in find_alike(
+            [(same[0].measured.hash, same[0].measured.signature) for same in contents]
+        )
     ]
     return Duplicates(_ordered(exact), _ordered(near), tuple(blank))
 
@@ -103,39 +92,3 @@ def _group(kind: Literal["exact", "near"], photos: Iterable[PhotoFacts], correla
 
 def _ordered(groups: Iterable[Group]) -> tuple[Group, ...]:
     return tuple(sorted(groups, key=lambda group: (-len(group.photos), group.photos[0].name)))
-
-
-def _alike(photos: Sequence[PhotoFacts]) -> list[tuple[list[int], float]]:
-    """Groups of positions of near duplicates, each with the lowest correlation that was needed to join it."""
-    hashes = np.array([photo.measured.hash for photo in photos], dtype=np.uint64)
-    joined = b"".join(photo.measured.signature for photo in photos)
-    signatures = np.frombuffer(joined, dtype=np.uint8).reshape(-1, SIGNATURE_BYTES)
-    components = Components(len(photos))
-    links: list[tuple[int, float]] = []
-    for i, j in close_pairs(hashes, HASH_DISTANCE):
-        for start in range(0, len(i), _VERIFIED_AT_ONCE):
-            left, right = i[start : start + _VERIFIED_AT_ONCE], j[start : start + _VERIFIED_AT_ONCE]
-            # A burst of a thousand frames gives half a million pairs; most of them tell nothing new.
-            new = components.apart(left, right)
-            left, right = left[new], right[new]
-            for one, other, correlation in _confirmed(signatures, left, right):
-                components.join(one, other)
-                links.append((one, correlation))
-    lowest: dict[int, float] = {}
-    roots = components.roots()
-    for one, correlation in links:
-        root = int(roots[one])
-        lowest[root] = min(correlation, lowest.get(root, 1.0))
-    members: dict[int, list[int]] = defaultdict(list)
-    for position, root in enumerate(roots):
-        if int(root) in lowest:
-            members[int(root)].append(position)
-    return [(group, lowest[root]) for root, group in members.items()]
-
-
-def _confirmed(
-    signatures: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64]
-) -> Iterable[tuple[int, int, float]]:
-    correlations = np.einsum("ij,ij->i", normalised(signatures[left]), normalised(signatures[right]))
-    sure = correlations >= CORRELATION
-    return zip(left[sure].tolist(), right[sure].tolist(), correlations[sure].tolist(), strict=True)

@@ -31,8 +31,8 @@ class Measured:
         sha256: hexadecimal digest of the content.
         format, mode: by Pillow's names, such as ``JPEG`` and ``RGB``.
         width, height: pixels as a viewer shows them, after EXIF orientation.
-        hash: :func:`model_build.inspection.similarity.perceptual_hash`.
-        signature: :func:`model_build.inspection.similarity.signature`.
+        hash: :func:`model_build.data.similarity.perceptual_hash`.
+        signature: :func:`model_build.data.similarity.signature`.
         brightness, sharpness: :mod:`model_build.inspection.photo_quality`.
     """
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from model_build.data.similarity import CORRELATION, HASH_DISTANCE
 from model_build.html import elements
 from model_build.html.charts import Mark, histogram, size_scatter, stacked_bars
 from model_build.html.elements import Html, element, join, text
@@ -17,7 +18,6 @@ from model_build.inspection.evidence import InspectionEvidence, Issue, IssueSeve
 from model_build.inspection.facts import PhotoFacts
 from model_build.inspection.inspection import Inspection
 from model_build.inspection.sheets import MOST_GROUPS, MOST_IN_GROUP, MOST_PER_CLASS, STYLE, Sheets, strip
-from model_build.inspection.similarity import CORRELATION, HASH_DISTANCE
 from model_build.inspection.summary import Spread
 
 _FILES_SHOWN = 12

@@ -17,10 +17,10 @@ from PIL import Image
 from classifier.errors import ImageRejected
 from classifier.imaging import decode, sniff
 from model_build.data.dataset import Photo, PhotoFolder
+from model_build.data.similarity import SIDE, perceptual_hash, signature
 from model_build.data.tensors import Progress
 from model_build.inspection.facts import FactsCache, Measured, PhotoFacts, Refused, Stamp, Thumbnail, UnreadableFile
 from model_build.inspection.photo_quality import brightness, sharpness
-from model_build.inspection.similarity import SIDE, perceptual_hash, signature
 from model_build.native import quiet_stderr
 
 _BATCH = 256  # files read between two writes to the cache: what a killed inspection loses

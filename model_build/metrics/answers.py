@@ -120,6 +120,17 @@ def judge(unscaled: ArrayLike, truth: NDArray[np.int64], labels: Sequence[str], 
     )
 
 
+def served_answers(
+    unscaled: ArrayLike, truth: NDArray[np.int64], temperature: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Confidence of each prediction as the function gives it, and whether the prediction is right; (photos,).
+
+    Arguments as of :func:`judge`.
+    """
+    probabilities = scaled(unscaled, temperature)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+
+
 def top_k(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[int, float]:
     """For every k under the number of labels: with all of them the share says nothing."""
     if not len(truth):
@@ -172,6 +183,13 @@ class AnswerMix:
             labels[label] = labels.get(label, 0) + 1
             bins[confidence_bin(confidence)] += 1
         return cls(labels, tuple(bins))
+
+    @classmethod
+    def of_probabilities(cls, unscaled: ArrayLike, labels: Sequence[str], temperature: float) -> Self:
+        """Count the predictions as the function gives them; ``unscaled`` as of :func:`judge`."""
+        probabilities = scaled(unscaled, temperature)
+        names = [labels[row] for row in probabilities.argmax(axis=1)]
+        return cls.of(zip(names, probabilities.max(axis=1).tolist(), strict=True))
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:

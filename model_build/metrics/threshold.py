@@ -65,7 +65,7 @@ class ReviewThreshold:
         """One line for the reader."""
         if self.by_hand:
             right = "" if self.precision is None else f", {self.precision:.1%} of them correct"
-            accepted = f"{self.accepted:.1%} of {self.photos} validation photos need no review"
+            accepted = f"{self.accepted:.1%} of {self.photos} photos need no review"
             return f"set by hand to {self.value:g}: {accepted}{right}"
         if self.guaranteed:
             return self._guarantee

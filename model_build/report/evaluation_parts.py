@@ -34,18 +34,19 @@ _ANSWERS = 3
 
 
 @dataclass(frozen=True)
-class RunEvidence:
-    """What the run adds to the manifest: ``quality`` on the test photos, and its worst mistakes as HTML."""
+class EvaluationEvidence:
+    """What measuring adds to the manifest: ``quality`` on the test photos, its worst mistakes as HTML, and the run that
+    the model was made by, where it was made here."""
 
-    run: Run
     quality: Quality
     mistakes: Html
+    run: Run | None = None
 
     def warnings(self) -> list[str]:
-        return run_warnings(self.run)
+        return run_warnings(self.run) if self.run else []
 
 
-def evaluation_parts(manifest: Manifest, evidence: RunEvidence) -> list[Html]:
+def evaluation_parts(manifest: Manifest, evidence: EvaluationEvidence) -> list[Html]:
     quality = evidence.quality
     scores = quality.scores
     parts = [
@@ -137,12 +138,12 @@ def _confusions(scores: Scores) -> Html:
 
 def _calibration(manifest: Manifest, quality: Quality) -> list[Html]:
     before, after = quality.before, quality.after
+    fitted = ", fitted on the validation photos by the likelihood of their labels" if manifest.training else ""
     told = (
         f"Expected calibration error {before.error:.3f} before and {after.error:.3f} after temperature scaling"
-        f" (temperature {quality.temperature:.3g}, fitted on the validation photos by the likelihood of their"
-        " labels; 15 bins of equal width; Guo et al., 2017). Blue is accuracy by confidence; a perfectly calibrated "
-        "model lies on the dotted line. Red is overconfidence, violet underconfidence. Pale bars are based on few "
-        "photos."
+        f" (temperature {quality.temperature:.3g}{fitted}; 15 bins of equal width; Guo et al., 2017). Blue is"
+        " accuracy by confidence; a perfectly calibrated model lies on the dotted line. Red is overconfidence, violet"
+        " underconfidence. Pale bars are based on few photos."
     )
     pair = join(
         [

@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from classifier.bundle import Manifest
-from model_build.evaluation.gate import Check, Evidence, Verdict, by_recall
+from classifier.bundle import MULTI_LABEL, Manifest
+from model_build.evaluation.gate import Check, Evidence, by_recall
 from model_build.html import quality_charts
 from model_build.html.elements import Html, badge, element, facts, join, page, table, text, tiles, verdict_box
 from model_build.metrics.answers import SplitMetrics
 from model_build.report.evaluation_parts import (
     MISTAKES_STYLE,
-    RunEvidence,
+    EvaluationEvidence,
     evaluation_parts,
     golden_parts,
     tournament_parts,
 )
 from model_build.report.training_parts import data_parts, training_parts
-
-__all__ = ["RunEvidence", "render_report"]
 
 _KINDS = {True: "good", False: "stop", None: "note"}
 _WIDE = 0.10
@@ -44,13 +42,13 @@ _TITLES = {
 
 
 def render_report(
-    manifest: Manifest, evidence: RunEvidence | None = None, golden: Mapping[str, bytes] | None = None
+    manifest: Manifest, evidence: EvaluationEvidence | None = None, golden: Mapping[str, bytes] | None = None
 ) -> str:
     """HTML of the page.
 
     Args:
         manifest: complete but for the files that are not the model.
-        evidence: of the run it was made from; None for an imported model.
+        evidence: of its test photos; None for an imported model that nobody measured.
         golden: the bundle's files, whose golden photos are shown with the model's answers.
     """
     measured = Evidence.of(manifest)
@@ -58,7 +56,7 @@ def render_report(
     parts: list[str] = [
         element("h1", manifest.name),
         element("p", f"version {manifest.version}, made {manifest.created_at}", "muted"),
-        _verdict(verdict, test),
+        _verdict(manifest, measured),
     ]
     if test:
         parts += [_figures(manifest, measured, test), *_warnings(measured, test, evidence)]
@@ -67,31 +65,46 @@ def render_report(
     if evidence is not None:
         parts += [element("h2", "Evaluation"), *evaluation_parts(manifest, evidence)]
     parts += [*golden_parts(manifest, golden or {}), *tournament_parts(measured)]
-    if evidence is not None:
+    if evidence is not None and evidence.run is not None:
         parts += [*data_parts(evidence.run), *training_parts(evidence.run)]
     parts += [element("h2", "Technical facts"), facts(_model_facts(manifest)), *_details(manifest)]
     return page(f"{manifest.name} {manifest.version}", parts, style=_STYLE)
 
 
-def _verdict(verdict: Verdict, test: SplitMetrics | None) -> Html:
+def _verdict(manifest: Manifest, measured: Evidence) -> Html:
+    test = measured.test
     if test is None:
         return verdict_box(
             "fix",
             "No accuracy is known: do not deploy it before it has been measured.",
-            "The model was imported, not trained here. Measure it with bucketlens model evaluate BUNDLE DATA on"
-            " labelled photos before you rely on it.",
+            "The model was imported, not trained here. Measure it on labelled photos before you rely on it:"
+            " bucketlens model evaluate BUNDLE DATA --save NEW-BUNDLE",
         )
     low, high = test.interval_95
+    unseen = (
+        ", which took no part in training,"
+        if manifest.training
+        else " (whether it was trained on any of them is not known)"
+    )
     told = (
-        f"{test.correct} of {test.images} test photos, which took no part in training, are classified correctly"
+        f"{test.correct} of {test.images} test photos{unseen} are classified correctly"
         f" ({test.accuracy:.1%}; the true accuracy is between {low:.1%} and {high:.1%} with 95 % confidence),"
         " measured with this bundle's model file, with the interpreter and the image decoding that are used in "
         "production."
     )
-    if verdict.failed:
-        reasons = "; ".join(f"{_TITLES.get(check.name, check.name)}: {check.detail}" for check in verdict.failed)
-        return verdict_box("stop", f"Do not deploy, because {reasons}.", told)
+    if measured.gate.failed:
+        return verdict_box("stop", f"Do not deploy, because {_named(measured.gate.failed)}.", told)
+    unsure = _named(check for check in measured.gate.checks if check.name == "accuracy" and check.passed is None)
+    accepts_none = measured.review is not None and measured.review.test_accepted == 0
+    doubts = [unsure] if unsure else []
+    doubts += ["it is sure of no test photo: every prediction needs a review"] if accepts_none else []
+    if doubts:
+        return verdict_box("fix", f"Not proven: nothing speaks against it, but {'; and '.join(doubts)}.", told)
     return verdict_box("good", "Deploy: it passes every check that could be made here.", told)
+
+
+def _named(checks: Iterable[Check]) -> str:
+    return "; ".join(f"{_TITLES.get(check.name, check.name)}: {check.detail}" for check in checks)
 
 
 def _figures(manifest: Manifest, measured: Evidence, test: SplitMetrics) -> Html:
@@ -100,7 +113,10 @@ def _figures(manifest: Manifest, measured: Evidence, test: SplitMetrics) -> Html
     rows: list[tuple[object, object]] = [
         (f"{test.accuracy:.1%}", f"test accuracy (95 %: {low:.1%} to {high:.1%})"),
         *([(f"{latency.median_ms:.2f} ms", f"per photo, 90 % under {latency.p90_ms:.2f} ms")] if latency else []),
-        (_size(manifest.model.size_bytes), f"model file, {measured.quantization}"),
+        (
+            _size(manifest.model.size_bytes),
+            "model file" + (f", {measured.quantization}" if measured.quantization else ""),
+        ),
     ]
     if test.ece is not None:
         before = "" if test.ece_before is None else f"; {test.ece_before:.3f} before scaling"
@@ -112,7 +128,7 @@ def _figures(manifest: Manifest, measured: Evidence, test: SplitMetrics) -> Html
     return tiles(rows)
 
 
-def _warnings(measured: Evidence, test: SplitMetrics, evidence: RunEvidence | None) -> list[Html]:
+def _warnings(measured: Evidence, test: SplitMetrics, evidence: EvaluationEvidence | None) -> list[Html]:
     """What does not stop a deployment but belongs into the decision."""
     low, high = test.interval_95
     lines = []
@@ -140,9 +156,10 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
     labels = manifest.labels
     shown = ", ".join(labels[:12]) + (f" and {len(labels) - 12} more" if len(labels) > 12 else "")
     trained = manifest.training
+    classes = "labels apply to a photo" if manifest.output.kind == MULTI_LABEL else "classes a photo shows"
     splits = manifest.dataset.get("splits", {})
     rows: list[tuple[object, object]] = [
-        ("What it does", f"Says which of {len(labels)} classes a photo shows: {shown}."),
+        ("What it does", f"Says which of {len(labels)} {classes}: {shown}."),
         (
             "Intended for",
             f"Photos like those it was {'tested on' if measured.test else 'made for'}, one subject each. It always"
@@ -170,6 +187,8 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
 def _confidence(manifest: Manifest, test: SplitMetrics | None) -> str:
     if test is None or test.ece is None:
         return "Not calibrated: use it to rank predictions, not as a probability."
+    if not manifest.training:
+        return f"As the model gives it; on the test photos it is off by {test.ece:.1%} on average (ECE, 15 bins)."
     return (
         f"A probability, calibrated by temperature {manifest.output.temperature:.3g} fitted on the validation photos;"
         f" on the test photos it is off by {test.ece:.1%} on average (expected calibration error, 15 bins)."

@@ -16,6 +16,7 @@ IDENTIFIER = b"TFL3"
 """At bytes 4 to 8 of every TensorFlow Lite file."""
 _METADATA_NAME = b"TFLITE_METADATA"
 _NORMALIZATION_OPTIONS = 1  # ProcessUnitOptions union, metadata_schema.fbs
+_STORING = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST")
 _PIXEL_SIZED = 16.0  # a constant this large beside an input means that the input counts 0..255
 
 
@@ -41,6 +42,32 @@ def scales_itself(content: bytes) -> bool:
         return _first_step_scales(content)
     except (ImportError, struct.error, IndexError, TypeError, ValueError, AttributeError):
         return False
+
+
+def last_operation(content: bytes) -> str | None:
+    """Name of the operation that makes the model's output, such as ``SOFTMAX`` or ``LOGISTIC``; what only changes how
+    numbers are stored is looked through. None where it cannot be known."""
+    try:
+        return _last_operation(content)
+    except (ImportError, struct.error, IndexError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _last_operation(content: bytes) -> str | None:
+    operators, model = schema().BuiltinOperator, _model(content)
+    names = {number: name for name, number in vars(operators).items() if isinstance(number, int)}
+    graph = model.Subgraphs(0)
+    wanted = graph.Outputs(0)
+    for position in reversed(range(graph.OperatorsLength())):
+        operator = graph.Operators(position)
+        if wanted not in list(operator.OutputsAsNumpy()):
+            continue
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        name = names.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
+        if name not in _STORING:
+            return name
+        wanted = operator.Inputs(0)
+    return None
 
 
 def schema() -> Any:

@@ -179,7 +179,7 @@ class TrainingConfig:
     def for_backbone(cls, name: str, *, pretrained: bool | None = None, alpha: float = 0.0) -> Self:
         """The defaults for a backbone, with ImageNet weights wherever it has them unless ``pretrained`` is False.
 
-        The values for pretrained networks were chosen on validation photos, see docs/training.md. A narrow network
+        The values for pretrained networks were chosen on validation photos, see docs/experiments.md. A narrow network
         (``alpha``, 0 for one of full width) learns more slowly than one of full width, which overfits sooner.
 
         Raises:

@@ -108,6 +108,7 @@ def _train(
         test_fraction=config.test_fraction,
         seed=config.seed,
         source=str(data),
+        copies=() if {VALIDATION, TEST} <= {photo.split for photo in served.photos} else served.copies(config.policy),
     )
     watcher.split(split)
     if not config.epochs:

@@ -52,6 +52,15 @@ def test_a_published_bundle_is_what_the_function_loads(aws: Aws, tmp_path: Path)
     assert f"models/{version}/report.html" in aws.keys("models/")
 
 
+def test_a_bundle_with_a_label_twice_is_refused(aws: Aws, tmp_path: Path) -> None:
+    made = bundle(tmp_path)
+    manifest = (made / "manifest.json").read_bytes()
+    (made / "manifest.json").write_bytes(manifest.replace(b'"blue"', b'"red"'))
+    with pytest.raises(UserError, match="has the label 'red' twice"):
+        publish_bundle(made, URI, aws.s3)
+    assert aws.keys("models/") == []
+
+
 def test_publishing_again_uploads_nothing(aws: Aws, tmp_path: Path) -> None:
     made = bundle(tmp_path)
     first = publish_bundle(made, URI, aws.s3)

@@ -40,16 +40,22 @@ def manifest_for(name: str = "uint8_quantized", created: datetime = CREATED, **c
     """The manifest of a fixture model."""
     content = model_bytes(name)
     facts = inspect(content)
+    kind = next((kind for kind in ("logits", "sigmoid", "multi_label") if kind in name), "softmax")
     manifest = Manifest(
         name="colours",
         version=version_id(created, content),
         created_at=created.isoformat(),
         files={MODEL_NAME: FileEntry.of(content)},
-        labels=LABELS,
+        labels=("other", "red") if kind == "sigmoid" else LABELS,
         input=InputSpec(facts.height, facts.width, facts.input_dtype, facts.input_quantization),
         resize=ResizePolicy.STRETCH,
         scaling=None,
-        output=OutputSpec("logits" if "logits" in name else "softmax", facts.output_dtype, facts.output_quantization),
+        output=OutputSpec(
+            kind,
+            facts.output_dtype,
+            facts.output_quantization,
+            thresholds=(0.5,) * len(LABELS) if kind == "multi_label" else None,
+        ),
         review_threshold=0.5,
     )
     return replace(manifest, **changes)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from classifier.bundle import Manifest
 from classifier.classification import Classifier
 from classifier.imaging import Limits
-from classifier.model import Classified, Model, top_k
+from classifier.model import Classified, Model, above_thresholds, top_k
 
 T = TypeVar("T")
 
@@ -56,5 +56,8 @@ class InProcess:
 
     def classify(self, data: bytes, k: int, time_left: float) -> Classified:
         image = self.manifest.decode(data, self._limits)
-        best = top_k(self._model.predict(image.tensor), self.manifest.labels, k)
-        return Classified(image.format, image.width, image.height, tuple(best), {"decode": 1.0, "predict": 1.0})
+        predicted = self._model.predict(image.tensor)
+        best = tuple(top_k(predicted, self.manifest.labels, k))
+        above = above_thresholds(predicted, self.manifest.output)
+        labels = None if above is None else tuple(self.manifest.labels[index] for index in above)
+        return Classified(image.format, image.width, image.height, best, {"decode": 1.0, "predict": 1.0}, labels)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/training.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/training.md", "docs/experiments.md")
 FOLDERS = ("functions", "model_build", "bucketlens", "tests", "events", "benchmarks", "docs", ".ci", ".github")
 
 

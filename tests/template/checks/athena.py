@@ -16,7 +16,13 @@ _TIMING = {"fetch": 1.5, "decode": 1.5, "predict": 1.5}
 _WHEN = "2026-11-20T12:00:00.123Z"
 DOCUMENTS = (
     Result(
-        ImageFacts("b", "k", "v", "e", 7, "JPEG", 3, 2), _MODEL, _WHEN, "r", (Prediction("a", 0.5),), timing_ms=_TIMING
+        ImageFacts("b", "k", "v", "e", 7, "JPEG", 3, 2),
+        _MODEL,
+        _WHEN,
+        "r",
+        (Prediction("a", 0.5),),
+        ("a",),
+        timing_ms=_TIMING,
     ).to_document(),
     Result(ImageFacts("b", "k"), _MODEL, _WHEN, "r", error=Rejection("image.corrupt", "broken")).to_document(),
 )

@@ -85,5 +85,7 @@ def test_every_format_of_results_is_harmless(capsys: pytest.CaptureFixture[str])
     for text in (capsys.readouterr().out, written.getvalue(), rows.getvalue()):
         assert harmless(text.replace("\n", ""))
     assert json.loads(written.getvalue()) == document(item)
+    assert "labels" not in document(item)["prediction"]
+    assert document({**item, "labels": [HOSTILE]})["prediction"]["labels"] == [HOSTILE]
     (row,) = csv.DictReader(io.StringIO(rows.getvalue()))
     assert row["label"].startswith("'=1+")

@@ -124,3 +124,12 @@ def test_the_queue_keeps_its_quotas_and_does_not_depend_on_the_order_of_reading(
 def test_a_candidate_knows_its_place() -> None:
     found = [one for at, result in enumerate(RESULTS) if (one := Candidate.of(at, result))]
     assert [RESULTS[one.position] for one in queue(found, Quotas())] == look_first(RESULTS, Quotas())
+
+
+def test_labels_that_apply_side_by_side_are_no_close_call() -> None:
+    top = [{"label": "hat", "confidence": 0.98}, {"label": "person", "confidence": 0.97}]
+    alternatives = Candidate.of(0, item(confidence=0.98, top=top))
+    together = Candidate.of(0, item(confidence=0.98, top=top, labels=["hat", "person"]))
+    assert alternatives is not None
+    assert together is not None
+    assert (alternatives.lead, together.lead) == (0.01, 0.96)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from classifier.bundle import GoldenPhoto, GoldenSet, InputSpec, OutputSpec, Quantization, Scaling
 from classifier.errors import ModelIncompatibleError
 from classifier.imaging import decode
-from classifier.model import Model, input_table, inspect, interpreter_facts, probabilities, top_k
+from classifier.model import Model, above_thresholds, input_table, inspect, interpreter_facts, probabilities, top_k
 from tests.support.bundles import FIXTURES, LABELS, bundle_files, manifest_for, model_bytes
 from tests.support.images import COLOURS, png
 
@@ -38,6 +38,66 @@ def test_every_kind_of_model_gives_probabilities(name: str, colour: str, on_disk
     assert best[0].label == colour
     assert best[0].confidence > 0.8
     assert len(best) == 3
+
+
+@pytest.mark.parametrize("name", ["float32_sigmoid", "int8_sigmoid"])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_one_sigmoid_tells_two_labels_apart(name: str, colour: str) -> None:
+    predicted = Model.load(model_bytes(name), manifest_for(name)).predict(tensor(colour))
+    assert predicted.shape == (2,)
+    assert predicted.sum() == pytest.approx(1, abs=1e-6)
+    assert top_k(predicted, ("other", "red"), 1)[0].label == ("red" if colour == "red" else "other")
+    assert predicted.max() < 1
+
+
+@pytest.mark.parametrize("name", ["float32_multi_label", "int8_multi_label"])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_every_output_of_a_multi_label_model_is_its_own_probability(name: str, colour: str) -> None:
+    manifest = manifest_for(name)
+    predicted = Model.load(model_bytes(name), manifest).predict(tensor(colour))
+    assert predicted.shape == (3,)
+    assert top_k(predicted, LABELS, 1)[0].label == colour
+    assert above_thresholds(predicted, manifest.output) == [LABELS.index(colour)]
+    assert above_thresholds(predicted, replace(manifest.output, thresholds=(0.999,) * 3)) == []
+    every = above_thresholds(predicted, replace(manifest.output, thresholds=(1e-6,) * 3))
+    assert every == np.argsort(-predicted, kind="stable").tolist()
+
+
+def test_a_model_of_one_output_is_no_softmax() -> None:
+    with pytest.raises(ModelIncompatibleError, match="number of outputs is 1, its manifest says 2"):
+        Model.load(
+            model_bytes("float32_sigmoid"),
+            replace(manifest_for("float32_sigmoid"), output=OutputSpec("softmax", "float32")),
+        )
+
+
+@given(
+    values=st.lists(st.floats(-0.125, 1.125, width=32), min_size=1, max_size=6),
+    kind=st.sampled_from(["sigmoid", "multi_label"]),
+    temperature=st.sampled_from([1.0, 0.05, 0.7, 3.0, 20.0]),
+)
+def test_sigmoids_give_probabilities_in_the_order_of_their_outputs(
+    values: list[float], kind: str, temperature: float
+) -> None:
+    stored = np.array(values[:1] if kind == "sigmoid" else values, np.float32)
+    answer = probabilities(stored, OutputSpec(kind, "float32", temperature=temperature))
+    assert answer.dtype == np.float32
+    assert ((answer >= 0) & (answer <= 1)).all()
+    if kind == "sigmoid":
+        assert answer.sum() == pytest.approx(1, abs=1e-6)
+        assert answer.shape == (2,)
+        # The answer stays on the side of one half.
+        assert (answer[1] - 0.5) * (stored[0] - 0.5) >= -1e-9
+    else:
+        assert answer.shape == stored.shape
+        assert (np.diff(answer[np.argsort(stored)]) >= -1e-7).all()
+
+
+@given(stored=st.integers(-128, 127))
+def test_a_quantized_sigmoid_is_a_probability(stored: int) -> None:
+    spec = OutputSpec("sigmoid", "int8", Quantization(1 / 256, -128))
+    answer = probabilities(np.array([stored], np.int8), spec)
+    assert answer.tolist() == pytest.approx([1 - (stored + 128) / 256, (stored + 128) / 256])
 
 
 def test_kinds_agree_with_each_other() -> None:
@@ -160,6 +220,10 @@ def test_the_hosted_imagenet_models_load(real_data: Path) -> None:
 @pytest.mark.parametrize("logits", [[np.nan, 0.0], [np.inf, 0.0], [np.inf, np.inf]])
 def test_what_is_no_number_does_not_pass_for_a_probability(logits: list[float]) -> None:
     stored = np.array(logits, np.float32)
+    for kind in ("sigmoid", "multi_label"):
+        for temperature in (1.0, 2.0):
+            lost = probabilities(np.array([np.nan], np.float32), OutputSpec(kind, "float32", temperature=temperature))
+            assert not np.isfinite(lost).all()
     assert not np.isfinite(probabilities(stored, OutputSpec("logits", "float32"))).all()
 
 

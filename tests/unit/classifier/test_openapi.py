@@ -10,6 +10,8 @@ import pytest
 from classifier.api import STATUSES, Api
 from classifier.images import ImageReader
 from classifier.imaging import SUPPORTED_FORMATS, ResizePolicy
+from classifier.model import Prediction
+from classifier.records import ImageFacts, ModelIdentity, Result
 from classifier.settings import ApiSettings
 from tests.support.http_api import Context, answered, in_process, request
 from tests.support.images import png
@@ -41,6 +43,12 @@ def test_codes_statuses_formats_and_policies_are_those_of_the_code(document: Any
     assert set(document["paths"]["/predict"]["post"]["responses"]) == {"200", *statuses}
     assert schemas["Result"]["properties"]["image"]["properties"]["format"]["enum"] == list(SUPPORTED_FORMATS)
     assert schemas["Model"]["properties"]["resize"]["enum"] == [str(policy) for policy in ResizePolicy]
+
+
+def test_every_field_of_a_prediction_is_described(document: Any) -> None:
+    several = Result(ImageFacts(), ModelIdentity("m", "v", ""), "", "", (Prediction("a", 0.5),), ("a",))
+    described = document["components"]["schemas"]["Result"]["properties"]["prediction"]["properties"]
+    assert described.keys() == several.to_document()["prediction"].keys()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ from classifier.seed import Seed
 from tests.conftest import ROOT
 from tests.support.bombs import BOMBS
 from tests.support.bombs import png as black_png
-from tests.support.bundles import LABELS, manifest_for, model_bytes
+from tests.support.bundles import manifest_for, model_bytes
 from tests.support.images import COLOURS, encoded, picture, png
 from tests.support.misbehaving_model import start_seed
 from tests.support.pools import start_pool
@@ -68,7 +69,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
         threading.Event().wait(0.01)
 
 
-@pytest.mark.parametrize("name", ["float32_softmax", "float32_logits", "uint8_quantized", "int8_quantized"])
+@pytest.mark.parametrize(
+    "name",
+    ["float32_softmax", "float32_logits", "uint8_quantized", "int8_quantized", "int8_sigmoid", "int8_multi_label"],
+)
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_worker_says_what_the_same_code_says_in_process(name: str, colour: str) -> None:
     manifest = manifest_for(name)
@@ -77,10 +81,25 @@ def test_a_worker_says_what_the_same_code_says_in_process(name: str, colour: str
     classified = pool.classify(png(colour), 2, 60)
     assert isinstance(classified, Classified)
     assert (classified.format, classified.width, classified.height) == ("PNG", 64, 48)
-    assert list(classified.top) == top_k(here, LABELS, 2)
+    assert list(classified.top) == top_k(here, manifest.labels, 2)
     assert set(classified.timing_ms) == {"decode", "predict"}
     assert np.array_equal(pool.probabilities(png(colour)), here)
     pool.close()
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_labels_that_apply_are_named_however_many_are_asked_for(k: int) -> None:
+    manifest = manifest_for("int8_multi_label")
+    several = replace(manifest, output=replace(manifest.output, thresholds=(0.9, 0.01, 0.01)))
+    pool = start_pool(several, model_bytes("int8_multi_label"))
+    classified = pool.classify(png("green"), k, 60)
+    assert len(classified.top) == k
+    assert classified.labels == ("green", "blue")
+    pool.close()
+
+
+def test_other_models_have_no_labels_that_apply(pool: WorkerPool) -> None:
+    assert pool.classify(png("green"), 1, 60).labels is None
 
 
 def test_rejections_keep_their_code_and_message(pool: WorkerPool) -> None:

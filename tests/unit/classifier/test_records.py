@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -25,6 +26,17 @@ REJECTED = Result(
     "r-2",
     error=Rejection("image.corrupt", "JPEG cannot be decoded"),
 )
+
+
+@pytest.mark.parametrize("labels", [("Egyptian cat", "tabby, tabby cat"), ()])
+def test_a_multi_label_model_names_what_applies(labels: tuple[str, ...]) -> None:
+    result = replace(CLASSIFIED, labels=labels)
+    prediction = result.to_document()["prediction"]
+    assert prediction.pop("labels") == list(labels)
+    assert prediction == CLASSIFIED.to_document()["prediction"]
+    item = result.to_item(sequencer=None, output_uri=None)
+    assert item.pop("labels") == {"L": [{"S": label} for label in labels]}
+    assert item == CLASSIFIED.to_item(sequencer=None, output_uri=None)
 
 
 def test_the_document_of_a_classified_image() -> None:

@@ -15,13 +15,15 @@ from model_build.bundles.importing import (
     ImportRequest,
     check_labels,
     choose_scaling,
-    detect_output,
     import_model,
     read_labels,
 )
+from model_build.bundles.output_kind import choose_output
 from model_build.choices import OutputChoice, ScalingChoice
+from model_build.evaluation.comparison import diff
+from model_build.evaluation.evaluating import evaluate
 from model_build.evaluation.opening import open_bundle
-from model_build.tflite.inspecting import is_tflite, metadata_scaling, scales_itself
+from model_build.tflite.inspecting import is_tflite, last_operation, metadata_scaling, scales_itself
 from tests.unit.model_build.photos import COLOURS, FIXTURES, photo
 
 VARIANTS = {
@@ -162,7 +164,7 @@ def test_an_existing_bundle_is_not_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("labels", "hint"), [(2, True), (1, False), (4, False)])
 def test_wrong_labels_count_gives_both_numbers_and_the_background_hint(labels: int, hint: bool) -> None:
     with pytest.raises(UserError) as caught:
-        check_labels(("x",) * labels, 3, request_for("uint8_quantized"))
+        check_labels(tuple(map(str, range(labels))), 3, request_for("uint8_quantized"))
     assert f"{labels} labels" in str(caught.value)
     assert "3 outputs" in str(caught.value)
     assert ("background" in str(caught.value)) is hint
@@ -222,32 +224,119 @@ def test_what_the_file_does_not_say_is_assumed_aloud_and_can_be_chosen() -> None
     assert chosen == Scaling((0.0,) * 3, (255.0,) * 3)
 
 
-class Outputs:
-    """A model whose raw outputs are given, read as softmax or as logits. Stands for both loaded models."""
-
-    def __init__(self, values: list[float], manifest: Any, kind: str) -> None:
-        self.values, self.manifest, self.kind = np.array(values, np.float32), manifest, kind
-
-    def predict(self, tensor: np.ndarray) -> np.ndarray:
-        if self.kind == "softmax":
-            return np.clip(self.values, 0, 1)
-        powers = np.exp(self.values - self.values.max())
-        probabilities: np.ndarray = powers / powers.sum()
-        return probabilities
-
-
 @pytest.mark.parametrize(
     ("values", "expected"),
     [([0.7, 0.2, 0.1], "softmax"), ([5.0, -1.0, 0.2], "logits"), ([0.9, -0.1, 0.2], "logits"), ([0.9, 0.8, 0.7], None)],
 )
-def test_the_kind_of_output_is_seen_in_the_values(values: list[float], expected: str | None, tmp_path: Path) -> None:
-    manifest = import_model(request_for("float32_softmax"), tmp_path / "bundle")
-    models: Any = [Outputs(values, manifest, kind) for kind in ("softmax", "logits")]
+def test_where_no_operation_tells_the_kind_of_output_is_seen_in_the_values(
+    values: list[float], expected: str | None
+) -> None:
+    content = (FIXTURES / "float32_logits.tflite").read_bytes()
     if expected is None:
-        with pytest.raises(UserError, match="--output"):
-            detect_output(models[0], models[1], [], Path("x.tflite"))
+        with pytest.raises(UserError, match="--output multi-label"):
+            choose_output(content, np.array([values]), None, OutputChoice.AUTO, Path("x.tflite"))
     else:
-        assert detect_output(models[0], models[1], [], Path("x.tflite")) is OutputChoice(expected)
+        found = choose_output(content, np.array([values]), None, OutputChoice.AUTO, Path("x.tflite"))
+        assert found is OutputChoice(expected)
+
+
+def test_the_last_operation_is_read_through_what_only_stores() -> None:
+    found = {path.stem: last_operation(path.read_bytes()) for path in FIXTURES.glob("*.tflite")}
+    assert {name for name, last in found.items() if last == "SOFTMAX"} == {
+        "float32_softmax",
+        "uint8_quantized",
+        "int8_quantized",
+    }
+    assert {name for name, last in found.items() if last == "LOGISTIC"} == {
+        f"{dtype}_{kind}" for dtype in ("float32", "int8") for kind in ("sigmoid", "multi_label")
+    }
+    assert last_operation(b"\0" * 64) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_one_sigmoid_becomes_two_labels(dtype: str, tmp_path: Path, golden: Path) -> None:
+    said: list[str] = []
+    labels = tmp_path / "labels.txt"
+    labels.write_text("other\nred\n")
+    request = ImportRequest(FIXTURES / f"{dtype}_sigmoid.tflite", labels, golden=golden)
+    manifest = import_model(request, tmp_path / "bundle", say=said.append)
+    assert (manifest.output.kind, manifest.labels) == ("sigmoid", ("other", "red"))
+    assert any("probability of the second label, 'red'" in line for line in said)
+    model = open_bundle(tmp_path / "bundle").prove().model
+    for label, colour in COLOURS.items():
+        answer = model.predict(decode(photo(colour, seed=5), height=32, width=32).tensor)
+        assert manifest.labels[int(answer.argmax())] == ("red" if label == "red" else "other")
+        assert 0.5 < answer.max() < 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_several_sigmoids_become_a_multi_label_bundle(dtype: str, tmp_path: Path, golden: Path) -> None:
+    request = request_for(f"{dtype}_multi_label", golden=golden, label_threshold=0.7)
+    manifest = import_model(request, tmp_path / "bundle")
+    assert (manifest.output.kind, manifest.output.thresholds) == ("multi_label", (0.7, 0.7, 0.7))
+    opened = open_bundle(tmp_path / "bundle").prove()
+    assert opened.manifest == manifest
+    assert "Says which of 3 labels apply to a photo" in opened.files["report.html"].decode()
+    for refused in (lambda: evaluate(tmp_path / "bundle", golden), lambda: diff(opened, opened, golden)):
+        with pytest.raises(UserError, match=r"any number of labels|whether it applies"):
+            refused()
+
+
+@pytest.mark.parametrize(
+    ("variant", "output"),
+    [
+        ("float32_sigmoid", OutputChoice.LOGITS),
+        ("float32_sigmoid", OutputChoice.SOFTMAX),
+        ("float32_multi_label", OutputChoice.LOGITS),
+        ("int8_multi_label", OutputChoice.LOGITS),
+        ("float32_multi_label", OutputChoice.SOFTMAX),
+        ("float32_multi_label", OutputChoice.SIGMOID),
+        ("float32_softmax", OutputChoice.LOGITS),
+        ("float32_softmax", OutputChoice.MULTI_LABEL),
+        ("float32_logits", OutputChoice.MULTI_LABEL),
+        ("float32_logits", OutputChoice.SIGMOID),
+    ],
+)
+def test_an_output_that_the_model_cannot_have_is_refused(variant: str, output: OutputChoice, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("other\nred\n" if variant.endswith("_sigmoid") else "red\ngreen\nblue\n")
+    with pytest.raises(UserError, match=f"--output {output.value} does not fit .*{variant}"):
+        import_model(ImportRequest(FIXTURES / f"{variant}.tflite", labels, output=output), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_one_output_needs_two_labels_and_has_to_be_a_probability(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has 1 outputs; one output tells two labels apart"):
+        import_model(request_for("float32_sigmoid"), tmp_path / "bundle")
+    content = (FIXTURES / "float32_logits.tflite").read_bytes()
+    with pytest.raises(UserError, match=r"one output that is no probability \(it gives -3 to 4\)"):
+        choose_output(content, np.array([[4.0], [-3.0]]), None, OutputChoice.AUTO, Path("x.tflite"))
+
+
+def test_one_output_may_be_one_label_that_applies_or_not(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("red\n")
+    request = ImportRequest(FIXTURES / "float32_sigmoid.tflite", labels, output=OutputChoice.MULTI_LABEL)
+    manifest = import_model(request, tmp_path / "bundle")
+    assert (manifest.output.kind, manifest.output.thresholds) == ("multi_label", (0.5,))
+
+
+def test_labels_that_read_the_same_are_refused(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    for lines in ("red\nblue\nred\n", "caf\u00e9\nblue\ncafe\u0301\n"):
+        labels.write_text(lines)
+        with pytest.raises(UserError, match="on lines 1 and 3; results could not be told apart"):
+            import_model(ImportRequest(FIXTURES / "float32_softmax.tflite", labels), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_imagenets_two_cranes_are_named_apart() -> None:
+    said: list[str] = []
+    labels = (*(f"label {n}" for n in range(998)), "crane", "crane")
+    checked = check_labels(labels, 1000, request_for("float32_softmax"), said.append)
+    assert checked[-2:] == ("crane", "crane (2)")
+    assert checked[:-2] == labels[:-2]
+    assert len(said) == 1
 
 
 def test_the_user_may_say_what_the_output_is(tmp_path: Path) -> None:

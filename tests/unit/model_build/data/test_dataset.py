@@ -5,6 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from classifier.errors import UserError
 from model_build.data.dataset import Photo, Split, scan, split_photos
@@ -128,3 +130,57 @@ def test_a_class_without_training_photos_is_named(tmp_path: Path) -> None:
     write_photos(tmp_path, {"train/a": 5, "train/b": 5, "test/a": 2, "test/c": 2, "val/a": 1})
     with pytest.raises(UserError, match=r"class 'c'.*has 0 readable photos to train on"):
         split_of(scan(tmp_path).photos)
+
+
+def copied(pictures: int, copies: int) -> tuple[tuple[Photo, ...], list[list[int]]]:
+    """For each of two classes ``pictures`` photos, each of them ``copies`` times."""
+    photos = tuple(
+        Photo(Path(label, f"{n:03d}-{copy}"), f"{label}/{n:03d}-{copy}", label)
+        for label in "ab"
+        for n in range(pictures)
+        for copy in range(copies)
+    )
+    return photos, [list(range(start, start + copies)) for start in range(0, len(photos), copies)]
+
+
+@given(
+    pictures=st.integers(3, 30), copies=st.integers(1, 6), test=st.floats(0.01, 0.5), validation=st.floats(0.01, 0.4)
+)
+def test_copies_go_to_one_split_and_every_class_to_all(
+    pictures: int, copies: int, test: float, validation: float
+) -> None:
+    photos, groups = copied(pictures, copies)
+    split = split_photos(
+        photos, validation_fraction=validation, test_fraction=test, seed=3, source="data", copies=groups
+    )
+    where = {photo.name: name for name, part in split.photos.items() for photo in part}
+    assert len(where) == len(photos)
+    assert all(len({where[photos[row].name] for row in group}) == 1 for group in groups)
+    assert all({photo.label for photo in part} == {"a", "b"} for part in split.photos.values())
+
+
+def test_without_copies_the_split_is_what_it_was() -> None:
+    photos, _ = copied(40, 1)
+    alone = [[row] for row in range(len(photos))]
+    again = split_photos(photos, validation_fraction=0.15, test_fraction=0.2, seed=7, source="data", copies=alone)
+    assert again == split_of(photos)
+    assert {name: len(part) for name, part in again.photos.items()} == {"train": 52, "validation": 12, "test": 16}
+
+
+def test_one_picture_under_two_labels_is_trained_on_and_measures_nothing() -> None:
+    photos, _ = copied(10, 1)
+    pairs = [[row, row + 10] for row in range(5)]
+    split = split_photos(photos, validation_fraction=0.2, test_fraction=0.2, seed=7, source="data", copies=pairs)
+    assert {photos[row] for pair in pairs for row in pair} <= set(split.photos["train"])
+
+
+def test_a_class_of_copies_cannot_be_split_and_is_named() -> None:
+    photos, groups = copied(2, 5)
+    with pytest.raises(UserError, match="10 readable photos to train on, copies of 2 different pictures, and cannot"):
+        split_photos(photos, validation_fraction=0.2, test_fraction=0.2, seed=7, source="data", copies=groups)
+
+
+def test_two_folders_whose_names_read_the_same_are_refused() -> None:
+    photos = tuple(Photo(Path("x"), f"{label}/{n}", label) for label in ("caf\u00e9", "cafe\u0301") for n in range(5))
+    with pytest.raises(UserError, match="two class folders whose names read"):
+        split_of(photos)

@@ -57,7 +57,7 @@ def test_names_that_look_like_markup_stay_as_they_are() -> None:
 def test_a_quiet_training_is_a_line() -> None:
     content = document(losses=(2.0, 1.5))
     quiet = {**content, "rules": [{**rule, "finding": None, "outcome": "silent"} for rule in content["rules"]]}
-    assert summary_line(quiet).startswith("none of 11 rules fired; silent: ")
+    assert summary_line(quiet).startswith("none of 12 rules fired; silent: ")
     assert "since" not in shown(quiet)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from model_build.diagnostics.class_rules import ClassImbalance, Confusion
+from model_build.diagnostics.class_rules import ChanceLevel, ClassImbalance, Confusion
 from model_build.diagnostics.diagnosis import Severity
 from model_build.diagnostics.facts import EpochFacts, History, RunFacts
 from model_build.diagnostics.loss_rules import LossNotDecreasing, Overfit, Overtraining
@@ -42,6 +42,44 @@ class TestLossNotDecreasing:
         first = steps(*(2.0 - 0.05 * step for step in range(30)))
         second = [replace(step, phase="second", number=step.number + 30) for step in first]
         assert LossNotDecreasing().check(History(steps=[*first, *second])) is None
+
+
+def judged(*confusion: tuple[int, ...]) -> list[EpochFacts]:
+    return [EpochFacts(1, "finetune", 1.6, 1.6, best=True, confusion=confusion)]
+
+
+class TestChanceLevel:
+    def test_a_model_that_guesses_is_told_so_and_what_to_do(self) -> None:
+        finding = ChanceLevel().check(History(epochs=judged((20, 0), (20, 0))))
+        assert finding is not None
+        assert finding.severity is Severity.ERROR
+        assert finding.evidence["validation photos classified correctly"] == "20 of 40"
+        assert "no better than guessing" in finding.meaning
+        assert "pretrained network" in finding.advice
+
+    def test_too_few_photos_to_tell_are_a_warning(self) -> None:
+        finding = ChanceLevel().check(History(epochs=judged((4, 1), (2, 3))))
+        assert finding is not None
+        assert finding.severity is Severity.WARNING
+
+    def test_a_model_that_knows_something_is_silent(self) -> None:
+        assert ChanceLevel().check(History(epochs=judged((18, 2), (3, 17)))) is None
+        assert ChanceLevel().check(History(epochs=judged((0, 0), (0, 0)))) is None
+
+    def test_a_flat_loss_is_judged_by_it(self) -> None:
+        flat = steps(*(2.0,) * 30)
+        guessing = LossNotDecreasing().check(History(steps=flat, epochs=judged((20, 0), (20, 0))))
+        knowing = LossNotDecreasing().check(History(steps=flat, epochs=judged((20, 0), (0, 20))))
+        assert guessing is not None
+        assert knowing is not None
+        assert (guessing.severity, knowing.severity) == (Severity.ERROR, Severity.NOTE)
+        assert "that of guessing" in guessing.meaning
+        assert "pretrained network" in guessing.advice
+        assert "it knew before" in knowing.meaning
+        unsure = LossNotDecreasing().check(History(steps=flat, epochs=judged((15, 5), (5, 15))))
+        assert unsure is not None
+        assert unsure.severity is Severity.ERROR
+        assert "guessing" not in unsure.meaning
 
 
 class TestOverfit:

@@ -34,6 +34,7 @@ def metrics(right: dict[str, tuple[int, int]]) -> SplitMetrics:
 
 def test_a_good_model_passes() -> None:
     good = metrics({"a": (19, 20), "b": (18, 20)})
+    assert good.interval_95[0] > 0.75
     assert accuracy_check(good, GateLimits()).passed
     assert recall_check(good, GateLimits()).passed
     assert recall_check(good, GateLimits()).detail == "the lowest is 90%, of b; the minimum is 50%"
@@ -47,7 +48,7 @@ def test_half_way_from_chance_is_asked_for() -> None:
         False,
         "89.0% of 100 test photos are classified correctly; the minimum is 90.0%",
     )
-    assert accuracy_check(lopsided, GateLimits(minimum_accuracy=0.85)).passed
+    assert accuracy_check(lopsided, GateLimits(minimum_accuracy=0.8)).passed
     assert not accuracy_check(lopsided, GateLimits(minimum_accuracy=0.95)).passed
 
 
@@ -55,6 +56,18 @@ def test_what_could_be_luck_is_refused() -> None:
     check = accuracy_check(metrics({"a": (2, 2), "b": (1, 2)}), GateLimits())
     assert check.passed is False
     assert "must be above chance, 50.0%" in check.detail
+
+
+def test_an_interval_from_below_the_minimum_judges_nothing_and_refuses_nothing() -> None:
+    few = metrics({"a": (16, 20), "b": (14, 20)})
+    check = accuracy_check(few, GateLimits(minimum_accuracy=0.7))
+    assert (check.passed, check.word) == (None, "not judged")
+    assert check.detail.endswith(
+        "the minimum is 70.0%, but with so few photos it may be as low as 59.8% (95 % interval)"
+    )
+    assert Verdict((check,)).passed
+    many = metrics({"a": (800, 1000), "b": (700, 1000)})
+    assert accuracy_check(many, GateLimits(minimum_accuracy=0.7)).passed
 
 
 def test_classes_under_the_floor_are_named_worst_first() -> None:

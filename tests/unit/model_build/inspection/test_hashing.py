@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
+from model_build.data.similarity import CORRELATION, HASH_DISTANCE, is_blank, normalised, signature
 from model_build.inspection.facts import Measured
 from model_build.inspection.reading import measure
-from model_build.inspection.similarity import CORRELATION, HASH_DISTANCE, is_blank, normalised, signature
 from tests.unit.model_build.inspection.scenes import encoded, scene
 
 Change = Callable[[Image.Image], bytes]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model_build.inspection.similarity import Components, close_pairs
+from model_build.data.similarity import Components, close_pairs
 
 Hashes = NDArray[np.uint64]
 

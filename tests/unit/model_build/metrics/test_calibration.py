@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,7 +70,7 @@ def test_temperature_keeps_the_answer(given: tuple[NDArray[np.float64], NDArray[
 
 
 @given(random_answers)
-def test_the_fitted_temperature_is_no_less_likely_than_its_neighbours(
+def test_the_fitted_temperature_is_no_less_likely_than_others(
     given: tuple[NDArray[np.float64], NDArray[np.int64]],
 ) -> None:
     said, truth = given
@@ -76,11 +78,29 @@ def test_the_fitted_temperature_is_no_less_likely_than_its_neighbours(
     assert LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE
     if (said.argmax(axis=1) == truth).all():
         return  # another likelihood: see below
-    best = calibration(scaled(said, temperature), truth).nll
+    best = surprise(said, truth, temperature)
     for factor in (0.5, 0.9, 1.0, 1.1, 2.0):
         other = min(HIGHEST_TEMPERATURE, max(LOWEST_TEMPERATURE, temperature * factor))
-        assert best <= calibration(scaled(said, other), truth).nll + 1e-9
-    assert best <= calibration(said, truth).nll + 1e-9
+        assert best <= surprise(said, truth, other) + 1e-9
+    assert best <= surprise(said, truth, 1.0) + 1e-9
+
+
+def surprise(said: NDArray[np.float64], truth: NDArray[np.int64], temperature: float) -> float:
+    """What is least at the likeliest temperature: the answers' loss, and the prior's (a normal one of precision 2)."""
+    return len(truth) * calibration(scaled(said, temperature), truth).nll + math.log(temperature) ** 2
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
+def test_a_few_photos_lead_less_astray_than_by_their_likelihood_alone(sharpness: float) -> None:
+    temperatures = np.exp(np.linspace(-3, 3, 61))
+    alone, found = [], []
+    for seed in range(40):
+        said, truth = answers(seed, 20, 4, sharpness)
+        others, labels = answers(1000 + seed, 500, 4, sharpness)
+        losses = [calibration(scaled(said, one), truth).nll for one in temperatures]
+        alone.append(calibration(scaled(others, temperatures[int(np.argmin(losses))]), labels).nll)
+        found.append(calibration(scaled(others, fit_temperature(said, truth)), labels).nll)
+    assert np.mean(found) < np.mean(alone)
 
 
 @pytest.mark.parametrize("sharpness", [0.4, 1.0, 3.0])

@@ -66,7 +66,7 @@ def test_statements_tell_what_happens() -> None:
     assert everything.value == 0.3
     assert "every validation photo is accepted without review" in everything.statement
     by_hand = given_threshold(0.7, confidence, confidence > 0.6, 0.95)
-    assert by_hand.statement.startswith("set by hand to 0.7: 42.0% of 100 validation photos need no review, 100.0% of")
+    assert by_hand.statement.startswith("set by hand to 0.7: 42.0% of 100 photos need no review, 100.0% of")
 
 
 @pytest.mark.parametrize(
