@@ -61,7 +61,14 @@ class Host:
 
     def __init__(self, handler: str, environment: Mapping[str, str], python_path: Sequence[Path], core: int) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", str(ROOT / "benchmarks" / "host.py"), str(theirs.fileno()), str(core), handler]
+        command = [
+            sys.executable,
+            "-P",
+            str(ROOT / "benchmarks" / "hosted" / "host.py"),
+            str(theirs.fileno()),
+            str(core),
+            handler,
+        ]
         started = time.perf_counter()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
@@ -185,14 +192,16 @@ def source_tree(ref: str | None) -> Iterator[Path]:
     """The folder of this checkout, or for a git ref one with the tree of that commit, as long as the block lasts.
 
     Raises:
-        subprocess.CalledProcessError: git knows no such commit.
+        HandlerFailed: git knows no such commit.
     """
     if ref is None:
         yield ROOT
         return
     with tempfile.TemporaryDirectory(prefix="bucketlens-bench-") as folder:
-        archive = subprocess.run(["git", "archive", ref], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
-        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+        archive = subprocess.run(["git", "archive", ref], cwd=ROOT, capture_output=True, check=False)
+        if archive.returncode:
+            raise HandlerFailed(archive.stderr.decode().strip())
+        subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         yield Path(folder)
 
 
