@@ -88,6 +88,8 @@ def main() -> None:
             )
     except HandlerFailed as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     _show(console, document)
     if not options.quick:
         _write(document)
@@ -126,10 +128,8 @@ def _everything(
             document["stages"] += measuring.stages(given, storage, functions, size, rounds, tell)
     document["cold_starts"] = measuring.cold_starts(given, storage, starting, rounds, tell)
     compared = [subject for subject in starting if subject.name != BASELINE]
-    document["peak_memory"] = (
-        [] if quick else measuring.peak_memory(given, storage, compared, [SMALLEST, LARGEST], tell)
-    )
-    tell("packages")
+    extremes = [size for size in (SMALLEST, LARGEST) if size in sizes and not quick]
+    document["peak_memory"] = measuring.peak_memory(given, storage, compared, extremes, tell)
     document["packages"] = [] if quick else _packages(tell)
     if not quick and RESULTS.exists():
         document["growth"] = json.loads(RESULTS.read_text(encoding="utf-8")).get("growth")
@@ -148,6 +148,7 @@ def _growth(given: Material, storage: Simulator, tell: measuring.Tell) -> None:
 
 
 def _packages(tell: measuring.Tell) -> list[dict[str, Any]]:
+    tell("packages")
     with zip_packages() as zipped:
         found: list[Package] = []
         for one in (zipped, container_image()):

@@ -78,6 +78,7 @@ class Host:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
+            start_new_session=True,  # a Ctrl-C is for who measures
         )
         theirs.close()
         self._stream = ours.makefile("rwb", buffering=0)

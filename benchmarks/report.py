@@ -37,6 +37,12 @@ WORDS = {
 }
 
 
+# On a phone a chart is scrolled rather than shrunk until nobody can read it.
+_STYLE = (
+    "@media (max-width: 40rem) { figure { overflow-x: auto; } figure svg { min-width: 36rem; max-width: none; } }\n"
+)
+
+
 def cases(document: Document, subject: str, mode: str | None = None) -> dict[str, Any]:
     """The cases of a subject with its largest batch, by size."""
     own = [case for case in document["cases"] if (case["subject"], case["mode"]) == (subject, mode)]
@@ -63,7 +69,7 @@ def readme_table(document: Document) -> str:
         told = [peaks.get((subject, size)) if mode != JSONL else None for subject, mode in columns]
         rows.append([f"peak memory, {_size(size)}", *(f"{mb} MB" if mb else "" for mb in told)])
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines) + "\n"
+    return "".join("".join(f"| {cell} " if cell else "| " for cell in cells) + "|\n" for cells in lines)
 
 
 def into_readme(text: str, document: Document) -> str:
@@ -150,7 +156,7 @@ def render(document: Document) -> str:
         element("h2", "How it was measured"),
         facts(_facts(document)),
     ]
-    return page("Speed of Bucketlens", parts)
+    return page("Speed of Bucketlens", parts, style=_STYLE)
 
 
 def _by_size(rows: Iterable[tuple[str, str, Sequence[float]]], series: Sequence[str], what: str) -> list[Html]:
@@ -209,8 +215,10 @@ def _every_case(document: Document) -> Html:
         image, event, cpu = case.get("image_ms", {}), case["invocation_ms"], case["cpu_ms"]
         figures = (median(case["images_per_second"]), median(cpu), min(cpu), max(cpu))
         latencies = (image.get("p50", ""), image.get("p99", ""), event["p50"], event["p99"])
-        words = WORDS[case["subject"], case["mode"]]
-        rows.append((words, _size(case["size"]), case["images"], *(f"{one:.1f}" for one in figures), *latencies))
+        names = (
+            element("span", name, "nowrap") for name in (WORDS[case["subject"], case["mode"]], _size(case["size"]))
+        )
+        rows.append((*names, case["images"], *(f"{one:.1f}" for one in figures), *latencies))
     return table(head, rows, words=(0, 1))
 
 

@@ -330,7 +330,9 @@ def simulator(*, seed: int = 0, scale: float = 1.0, core: int | None = None) -> 
     if core is not None:
         command.append(f"--core={core}")
     root = Path(__file__).parent.parent
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # A session of its own: a Ctrl-C is for who measures, and who measures ends it.
+    with subprocess.Popen(command, cwd=root, start_new_session=True, **pipes) as process:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101 - pipes, as asked for
         try:
             with closing(Simulator(process.stdout.readline().strip())) as started:
