@@ -125,7 +125,7 @@ def _everything(
         document["cases"] += measuring.measure(given, storage, wanted, rounds, tell)
     for size in sizes:
         if size != MIX:
-            document["stages"] += measuring.stages(given, storage, functions, size, rounds, tell)
+            document["stages"] += measuring.stages(given, storage, functions, size, min(rounds, 3), tell)
     document["cold_starts"] = measuring.cold_starts(given, storage, starting, rounds, tell)
     compared = [subject for subject in starting if subject.name != BASELINE]
     extremes = [size for size in (SMALLEST, LARGEST) if size in sizes and not quick]

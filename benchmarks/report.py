@@ -38,9 +38,7 @@ WORDS = {
 
 
 # On a phone a chart is scrolled rather than shrunk until nobody can read it.
-_STYLE = (
-    "@media (max-width: 40rem) { figure { overflow-x: auto; } figure svg { min-width: 36rem; max-width: none; } }\n"
-)
+_STYLE = "@media (max-width: 40rem) { figure { overflow-x: auto; } figure svg { width: 34rem; max-width: none; } }\n"
 
 
 def cases(document: Document, subject: str, mode: str | None = None) -> dict[str, Any]:
