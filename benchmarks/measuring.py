@@ -90,8 +90,10 @@ def _round(case: Case, host: Host, simulator: Simulator) -> dict[str, Any]:
     events = [sqs_event(keys[start : start + case.images]) for start in range(0, total, case.images)]
     done = [host.invoke(event) for event in events]
     told = simulator.statement()
-    if told.items != total or any(one.answer.get("batchItemFailures") for one in done):
-        raise HandlerFailed(f"{case}: {told.items} of {total} images were recorded\n{host.log()}")
+    refused = [one for one in told.served if one.status >= 400]
+    if refused or told.items != total or any(one.answer.get("batchItemFailures") for one in done):
+        reason = f"{told.items} of {total} images were recorded, {len(refused)} requests refused {refused[:1]}"
+        raise HandlerFailed(f"{case}: {reason}\n{host.log()}")
     return {**_cost(done, total, host.logged_bytes() - logged), "image_ms": image_milliseconds(told.served)}
 
 
@@ -220,11 +222,19 @@ def peak_memory(
 
 
 def growth(
-    material: Material, simulator: Simulator, at_once: Simulator, counts: Sequence[int], invocations: int, tell: Tell
+    material: Material,
+    simulator: Simulator,
+    at_once: Simulator,
+    counts: Sequence[int],
+    invocations: int,
+    tell: Tell,
+    *,
+    images: int = 1000,
 ) -> dict[str, Any]:
     """Whether what an image costs depends on how many there are.
 
     Args:
+        images: so many for each of the smaller counts, in several events.
         at_once: a simulator without latency, for the memory over many invocations of one image.
         counts: images of an event, ascending. They are gone through there and back, which a machine that becomes
             slower all the time does not notice.
@@ -234,7 +244,7 @@ def growth(
     with material.start(Subject(FUNCTION, IMAGE), simulator) as host:
         _round(Case(Subject(FUNCTION, IMAGE), size, min(counts)), host, simulator)
         for count in (*counts, *reversed(counts[:-1])):
-            events = max(1, 1000 // count)
+            events = max(1, images // count)
             tell(f"growth: {events} events of {count} images")
             one = _round(Case(Subject(FUNCTION, IMAGE), size, count, events), host, simulator)
             rows[count].append(one["cpu_ms"])

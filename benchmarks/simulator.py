@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from http.client import HTTPConnection
@@ -61,6 +61,7 @@ class Served:
     key: str
     arrived: float
     answered: float
+    status: int = 200
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ class _Connection(asyncio.Protocol):
         if headers.get("x-simulator") == "direct":
             delay = 0.0
         elif path != _CONTROL:
-            self._served.append(Served(operation, key, arrived, arrived + delay))
+            self._served.append(Served(operation, key, arrived, arrived + delay, answer.status))
         head = {**answer.headers, "x-amz-request-id": "simulated"}
         if answer.status not in (204, 304):  # which have no body (RFC 9110, 8.6)
             head["Content-Length"] = str(len(answer.body))
@@ -259,7 +260,7 @@ class _Connection(asyncio.Protocol):
     def _control(self, request: dict[str, Any]) -> Answer:
         if "forget" in request:
             self._storage.forget(request["forget"])
-        rows = [(one.operation, one.key, one.arrived, one.answered) for one in self._served]
+        rows = [astuple(one) for one in self._served]
         self._served.clear()
         return _json({"served": rows, "cpu_seconds": time.process_time(), "items": len(self._storage.items)})
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.harness import BUCKET, ROOT, Host, function_environment, sqs_event
-from benchmarks.measuring import cases, image_milliseconds, medians, percentiles
+from benchmarks.harness import BUCKET, ROOT, HandlerFailed, Host, function, function_environment, sqs_event
+from benchmarks.measuring import (
+    Case,
+    cases,
+    cold_starts,
+    growth,
+    image_milliseconds,
+    measure,
+    medians,
+    peak_memory,
+    percentiles,
+)
 from benchmarks.report import targets
-from benchmarks.simulator import Served, simulator
-from benchmarks.subjects import FUNCTION, IMAGE, LIMIT, MIX, PLAIN, SIZES, Subject, key, photo_names
+from benchmarks.simulator import Served, Simulator, simulator
+from benchmarks.subjects import FUNCTION, IMAGE, LIMIT, MIX, PLAIN, SIZES, Material, Subject, key, photo_names
 from tests.support.images import encoded, picture
 
 BUNDLE = ROOT / "tests" / "fixtures" / "bundle"
@@ -136,3 +146,56 @@ def test_the_bare_limit_decodes_and_predicts(tmp_path: Path) -> None:
     with Host("limit", environment, [HOSTED, ROOT / "functions"], core=-1) as host:
         done = host.invoke({"names": ["a.jpg"] * 3})
     assert 0 < sum(done.answer.values()) < done.cpu_seconds
+
+
+class FixtureMaterial(Material):
+    """The small model of the tests, which takes no time, in the function alone."""
+
+    def __init__(self) -> None:
+        """Without photos, networks and trees."""
+
+    def start(self, subject: Subject, simulator: Simulator, *, stages: bool = False, profile: bool = False) -> Host:
+        assert (subject.name, stages, profile) == (FUNCTION, False, False)
+        environment = function_environment(simulator.url, f"file://{BUNDLE}/", OUTPUT_MODE=subject.mode)
+        return function(ROOT, environment, core=-1)
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[Simulator]:
+    with simulator(scale=0.01) as running:
+        for number in range(250):
+            running.put(BUCKET, key("640x480", number), jpeg())
+        yield running
+
+
+@pytest.mark.slow
+def test_a_run_of_the_function(storage: Simulator) -> None:
+    subjects, said = [Subject(FUNCTION, IMAGE), Subject(FUNCTION, "jsonl")], list[str]()
+    wanted = cases(subjects, ["640x480"], [1, 20])
+    found = measure(FixtureMaterial(), storage, wanted, 2, said.append)
+    assert [(one["mode"], one["images"]) for one in found] == [("image", 1), ("image", 20), ("jsonl", 1), ("jsonl", 20)]
+    for one in found:
+        assert len(one["cpu_ms"]) == len(one["images_per_second"]) == 2
+        assert min(*one["cpu_ms"], *one["images_per_second"], one["log_bytes"]) > 0
+        for latency in (one["image_ms"], one["invocation_ms"]):
+            assert 0 < latency["p50"] <= latency["p99"]
+    assert any("round 2 of 2" in line for line in said)
+    (start,) = cold_starts(FixtureMaterial(), storage, subjects[:1], 1, said.append)
+    assert start["subject"] == FUNCTION
+    assert start["cpu_ms"] > 0
+    (peak,) = peak_memory(FixtureMaterial(), storage, subjects[:1], ["640x480"], said.append)
+    assert 20 < peak["mb"] < 1000
+
+
+@pytest.mark.slow
+def test_growth(storage: Simulator) -> None:
+    found = growth(FixtureMaterial(), storage, storage, [5, 20], 250, lambda _: None, images=20)
+    assert [count for count, cpu in found["cpu_ms"] if cpu > 0] == [5, 20]
+    assert [number for number, megabytes in found["memory_mb"] if megabytes > 20] == [0, 250]
+
+
+@pytest.mark.slow
+def test_an_image_that_is_not_there_is_no_measurement(storage: Simulator) -> None:
+    missing = Case(Subject(FUNCTION, IMAGE), "4000x3000", 1)
+    with pytest.raises(HandlerFailed, match=r"2 requests refused .*GET.*404"):
+        measure(FixtureMaterial(), storage, [missing], 1, lambda _: None)
