@@ -212,13 +212,14 @@ def progress() -> Iterator[Callable[[str], None]]:
 def _origin() -> dict[str, str]:
     changed = "+" if _git("status", "--porcelain", "--", "functions") else ""
     return {
-        "commit": _git("rev-parse", "--short", "HEAD") + changed,
+        "commit": (_git("rev-parse", "--short", "HEAD") or "unknown") + changed,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    """What git answers; nothing where this is no checkout."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _machine() -> dict[str, str]:
