@@ -14,7 +14,10 @@
 # make image-template    .bucketlens/template-image.yaml: template.yaml with the image in place of the zip package
 # make soak        20 minutes of simulated bad days for the function, on every core: DURATION=60 for less, SEED=7 replays one
 # make soak-local  a bad day on the local stack: failing calls, killed functions, a promotion: IMAGES=10000, SEED=7
-# make bench       every claim of speed, as a ratio against a named baseline
+# make bench       the speed of the function against plain handlers, into the README and .bucketlens/bench/: 25 minutes
+#                  BASELINE=ref             takes turns with the function of that commit
+# make bench-quick    the smallest photos only, under two minutes; PROFILE=image or jsonl shows where the CPU goes instead
+# make bench-growth   batches of 10 to 10,000 images, and memory over 10,000 invocations
 # make format      rewrite the sources in the house style
 # make docs        regenerate docs/commands.md from the command line
 # make lock        pin the requirements anew
@@ -24,7 +27,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .SILENT:
 MAKEFLAGS += --no-print-directory
-.PHONY: setup demo check test soak soak-local bench lint format docs sam-local image image-test image-push \
+.PHONY: setup demo check test soak soak-local bench bench-quick bench-growth lint format docs sam-local image image-test image-push \
 	image-template lock clean
 
 # A pyenv shim answers to a name and then fails, so a candidate is run before it is trusted.
@@ -134,8 +137,21 @@ soak: .venv/.ready
 soak-local: .venv/.ready
 	$(BIN)/python -m tests.soak.local --images $(or $(IMAGES),10000) $(if $(SEED),--seed $(SEED))
 
-bench: .venv/.ready
-	$(BIN)/python -m benchmarks
+# TensorFlow and what else is in .venv/ stays as it is; only what it lacks is added, beside it.
+.venv-bench/.ready: requirements/bench.txt .venv/.ready
+	rm -rf .venv-bench
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target .venv-bench --no-deps --require-hashes -r $< \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv-bench --no-deps --require-hashes -r $<
+	touch $@
+
+bench: .venv-bench/.ready
+	$(BIN)/python -m benchmarks $(if $(BASELINE),--baseline $(BASELINE))
+
+bench-quick: .venv/.ready
+	$(BIN)/python -m benchmarks $(if $(PROFILE),--profile $(PROFILE),--quick) $(if $(BASELINE),--baseline $(BASELINE))
+
+bench-growth: .venv/.ready
+	$(BIN)/python -m benchmarks --growth
 
 format: .venv/.ready
 	$(BIN)/ruff check --fix .
@@ -151,6 +167,8 @@ lock: .venv/.ready
 	echo uv | $(compile) --universal --python-version 3.11 --no-annotate - -o requirements/uv.txt
 	$(compile) --python-version 3.11 --no-annotate requirements/tflite.in -o requirements/tflite.txt
 	$(compile) --python-version 3.11 --no-annotate -c requirements/tflite.txt requirements/image.in -o requirements/image.txt
+	$(compile) --universal --no-deps --python-version 3.11 --no-annotate -c requirements/dev.txt requirements/bench.in \
+		-o requirements/bench.txt
 	$(compile) --universal --python-version 3.11 requirements/sam.in -o requirements/sam.txt
 	echo checkov | $(compile) --universal --python-version 3.11 --no-annotate - -o requirements/checkov.txt
 	$(compile) --python-version 3.13 --python-platform x86_64-manylinux_2_28 --no-annotate -c requirements/dev.txt \
@@ -159,4 +177,4 @@ lock: .venv/.ready
 	$(compile) --no-deps --python-version 3.13 -c requirements/dev.txt functions/requirements.in -o functions/requirements.txt
 
 clean:
-	rm -rf .venv .venv-checkov .venv-sam .venv-tflite .bucketlens .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-checkov .venv-sam .venv-tflite .bucketlens .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis

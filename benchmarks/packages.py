@@ -1,4 +1,4 @@
-"""The zip package and the container image side by side: size, and what a cold start costs."""
+"""The zip package, with and without bytecode, and the container image: size, and what a cold start costs."""
 
 from __future__ import annotations
 
@@ -54,21 +54,29 @@ def container_image() -> Package | str:
 
 
 @contextmanager
-def zip_package() -> Iterator[Package | str]:
-    """The package as `sam build` makes it; or why it cannot be measured. boto3 comes from this environment."""
+def zip_packages() -> Iterator[list[Package] | str]:
+    """The package as `sam build` makes it, and the same without the bytecode; or why neither can be measured."""
     if sys.version_info[:2] != (3, 13):
         yield "the zip package is for Python 3.13, and this is another: it is not measured"
         return
-    with tempfile.TemporaryDirectory() as folder:
-        target = [f"ARTIFACTS_DIR={folder}", f"PYTHON313={sys.executable}", f"PIP_PYTHON={sys.executable}"]
+    with tempfile.TemporaryDirectory() as name:
+        built, stripped = Path(name, "built"), Path(name, "stripped")
+        built.mkdir()
+        target = [f"ARTIFACTS_DIR={built}", f"PYTHON313={sys.executable}", f"PIP_PYTHON={sys.executable}"]
         subprocess.run(
             ["make", "-C", ROOT / "functions", "build-ClassifierFunction", *target],
             stdout=subprocess.DEVNULL,
             check=True,
         )
-        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-        environment = {**_environment(str(BUNDLE)), "PATH": os.defpath, "PYTHONPATH": folder}
-        yield Package("zip package", size / 1e6, _starter([sys.executable, "-B"], environment))
+        shutil.copytree(built, stripped, ignore=shutil.ignore_patterns("__pycache__"))
+        yield [_zip("zip package", built), _zip("zip package without its bytecode", stripped)]
+
+
+def _zip(name: str, folder: Path) -> Package:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    environment = {**_environment(str(BUNDLE)), "PATH": os.defpath, "PYTHONPATH": str(folder)}
+    # -B: Lambda's code folder is read-only, nothing that is compiled there is kept.
+    return Package(name, size / 1e6, _starter([sys.executable, "-B"], environment))
 
 
 def _environment(bundle: str) -> dict[str, str]:
