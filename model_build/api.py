@@ -107,7 +107,7 @@ def train(
         config: TOML or JSON with settings; ``settings`` win over it. A network that neither names is the weights'.
         best_of: take the settings of this study's best trial instead; ``storage`` and ``studies`` are as in
             :func:`tune`.
-        weights: ``.weights.h5`` file to start from, in place of ImageNet's.
+        weights: ``.weights.h5``, ``.whl`` or ``.pth`` file to start from, in place of the backbone's own.
 
     Example: ``train("digits", Path("runs/digits"), backbone="mobilenet_v2", epochs=10).scores.accuracy``
     """

