@@ -80,6 +80,9 @@ class Pruner(StrEnum):
     NONE = "none"
 
 
+AUTO: Final = "auto"
+"""In place of a backbone: the one that suits the photos (:mod:`model_build.training.choosing`)."""
+
 BACKBONES = (
     "small_cnn",
     "efficientnet_lite0",
