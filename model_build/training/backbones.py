@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,7 +123,8 @@ def _application(
             before = socket.getdefaulttimeout()
             socket.setdefaulttimeout(_KERAS_SECONDS)
             try:
-                source = make(include_top=False, weights=weights, input_shape=shape, **width)
+                with redirect_stdout(io.StringIO()):  # Keras prints what it downloads
+                    source = make(include_top=False, weights=weights, input_shape=shape, **width)
             finally:
                 socket.setdefaulttimeout(before)
             assign_weights(network, source.get_weights())
