@@ -155,7 +155,7 @@ class _Fitting:
             if self.config.head_epochs:
                 self._head()
         done = len(self.state.history) - self.config.head_epochs
-        turn = small_epochs(self.config)
+        turn = min(small_epochs(self.config), self._fine_epochs)
         if done < turn:
             self._stage(range(done, turn), small_size(self.config))
         if done <= turn:

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from classifier.errors import UserError
+from model_build import train
+from model_build.report.training_parts import training_parts
 from model_build.training.backbones import build_backbone, find_backbone
+from model_build.training.checkpoints import CHOICE_NAME
 from model_build.training.choice import BackboneChoice
 from model_build.training.choosing import are_small, choose
-from model_build.training.config import TrainingConfig
+from model_build.training.config import Setting, TrainingConfig
 from model_build.training.observers import Watcher
+from model_build.training.run import Run
 from model_build.training.stages import epochs_for
 from tests.unit.model_build.photos import photo, write_photos
 
@@ -65,6 +69,25 @@ def test_without_time_only_the_last_layer_is_trained(photos: Path, weights: Path
     assert one.config is not None
     assert (one.config["fine_tune"], one.config["epochs"]) == ("none", 0)
     assert "the time is not enough" in one.note
+
+
+def test_a_run_without_time_for_more_has_passes_of_its_last_layer_alone(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUCKETLENS_CACHE", str(tmp_path / "cache"))
+    given: dict[str, Setting] = {"backbone": "mobilenet_v2", "image_size": 32, "head_epochs": 2, "batch_size": 4}
+    trained = train(photos, tmp_path / "run", weights=weights, minutes=1e-4, **given)
+    run = Run.open(tmp_path / "run")
+    assert [(epoch.number, epoch.phase) for epoch in run.history()] == [(1, "head"), (2, "head")]
+    assert (run.config.fine_tune, run.config.alpha) == ("none", 0.35)
+    (one,) = BackboneChoice.read(run.folder / CHOICE_NAME).candidates
+    assert one.validation_accuracy == run.record.validation["accuracy"]
+    assert trained.run.folder == run.folder
+    assert trained.scores.images == run.record.test["images"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]
+    page = "".join(training_parts(run))
+    assert "Choice of the network" in page
+    assert one.note in page
 
 
 def test_candidates_are_ranked_and_those_that_cannot_be_had_are_left_out(
