@@ -188,7 +188,14 @@ def _probe(config: TrainingConfig, weights: Path | None, sample: _Sample, cache:
     if weights:
         load_weights(network, weights, config.backbone)
     images = sample.images(size)
-    key = (config.backbone, f"{config.alpha:g}", weights_origin(config, weights), str(size), config.resize, str(DRAFT_MARGIN))
+    key = (
+        config.backbone,
+        f"{config.alpha:g}",
+        weights_origin(config, weights),
+        str(size),
+        config.resize,
+        str(DRAFT_MARGIN),
+    )
     features = cached_features(
         cache / "features", (*key, *sample.digests), lambda: predict_logits(network, images, watcher.progress)
     )

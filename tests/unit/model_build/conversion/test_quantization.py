@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from classifier.bundle import Quantization
-from classifier.imaging import ResizePolicy
+from classifier.imaging import DRAFT_MARGIN, ResizePolicy
 from classifier.model import Model, input_table
 from model_build.conversion.quantization import FLOAT32, INT8, Converter
 from model_build.native import load_tensorflow
@@ -53,6 +53,7 @@ def _loaded(content: bytes) -> Model:
         output_kind="logits",
         created=datetime(2026, 1, 1, tzinfo=UTC),
         scaling=stored_scaling(facts),
+        draft_margin=DRAFT_MARGIN,
     )
     return load_quietly(content, manifest)
 

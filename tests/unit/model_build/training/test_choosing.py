@@ -12,7 +12,7 @@ from model_build.training.backbones import build_backbone, find_backbone
 from model_build.training.checkpoints import CHOICE_NAME
 from model_build.training.choice import BackboneChoice
 from model_build.training.choosing import are_small, choose
-from model_build.training.config import Setting, TrainingConfig
+from model_build.training.config import TrainingConfig
 from model_build.training.observers import Watcher
 from model_build.training.run import Run
 from model_build.training.stages import epochs_for
@@ -75,8 +75,16 @@ def test_a_run_without_time_for_more_has_passes_of_its_last_layer_alone(
     photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BUCKETLENS_CACHE", str(tmp_path / "cache"))
-    given: dict[str, Setting] = {"backbone": "mobilenet_v2", "image_size": 32, "head_epochs": 2, "batch_size": 4}
-    trained = train(photos, tmp_path / "run", weights=weights, minutes=1e-4, **given)
+    trained = train(
+        photos,
+        tmp_path / "run",
+        weights=weights,
+        minutes=1e-4,
+        backbone="mobilenet_v2",
+        image_size=32,
+        head_epochs=2,
+        batch_size=4,
+    )
     run = Run.open(tmp_path / "run")
     assert [(epoch.number, epoch.phase) for epoch in run.history()] == [(1, "head"), (2, "head")]
     assert (run.config.fine_tune, run.config.alpha) == ("none", 0.35)
