@@ -1,5 +1,6 @@
 # make demo        the whole story on this machine: train, publish, drop images, read predictions (no AWS, no Docker)
-#                  DATA=folder               one's own photos, a folder per class
+#                  DATA=folder               one's own photos, a folder per class; the network is chosen, in 25 minutes
+#                  BACKBONE=name WEIGHTS=file MINUTES=n         with DATA: choose otherwise
 #                  MODEL=x.tflite LABELS=y.txt IMAGES=folder    one's own model
 #                  LOOP=1                    corrects predictions, trains again on the corrections, and compares
 #                  KEEP=1                    leaves the local stack running
@@ -82,7 +83,7 @@ setup: .venv/.ready
 
 demo: .venv/.ready
 	$(BIN)/python -m bucketlens.demo --data "$(DATA)" --model "$(MODEL)" --labels "$(LABELS)" --images "$(IMAGES)" \
-		$(if $(LOOP),--loop) $(if $(KEEP),--keep)
+		--backbone "$(BACKBONE)" --weights "$(WEIGHTS)" --minutes "$(MINUTES)" $(if $(LOOP),--loop) $(if $(KEEP),--keep)
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check --quiet .

@@ -10,9 +10,11 @@ import shlex
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +62,9 @@ def demo(
     model: Annotated[str, typer.Option(help="A ready .tflite model, instead of training one.")] = "",
     labels: Annotated[str, typer.Option(help="Its labels, one per line.")] = "",
     images: Annotated[str, typer.Option(help="Folder of images to classify with it.")] = "",
+    backbone: Annotated[str, typer.Option(help="Network to train; by default the one that suits the photos.")] = "",
+    weights: Annotated[str, typer.Option(help="Weights file to start from.")] = "",
+    minutes: Annotated[str, typer.Option(help="Minutes that the training may take, about.")] = "",
     loop: Annotated[bool, typer.Option(help="Also correct predictions, train again, and compare.")] = False,
     keep: Annotated[bool, typer.Option(help="Leave the local stack running at the end, until Ctrl-C.")] = False,
 ) -> None:
@@ -74,7 +79,14 @@ def demo(
         raise UserError("DATA trains a model and MODEL brings one: give one of them")
     if loop and (given or data or keep):
         raise UserError("LOOP shows the loop on the digits: give no DATA, MODEL or KEEP with it")
-    check_inputs(*(Path(value) for value in (data, model, labels, images) if value))
+    chosen = {
+        name: value for name, value in (("backbone", backbone), ("weights", weights), ("minutes", minutes)) if value
+    }
+    if chosen and not data:
+        raise UserError("BACKBONE, WEIGHTS and MINUTES are for one's own photos: give DATA=folder with them")
+    if minutes and not minutes.replace(".", "", 1).isdigit():
+        raise UserError(f"MINUTES is {minutes!r}; it must be a number")
+    check_inputs(*(Path(value) for value in (data, model, labels, images, weights) if value))
     if data and not any(child.is_dir() for child in Path(data).iterdir()):
         raise UserError(f"{data} has no class folders; put the photos of each class into a folder named after it")
     shutil.rmtree(WORKSPACE, ignore_errors=True)
@@ -84,7 +96,7 @@ def demo(
         show_loop()
         return
     bundle = WORKSPACE / "bundle"
-    drops = _imported(Path(model), Path(labels), Path(images), bundle) if given else _trained(data, bundle)
+    drops = _imported(Path(model), Path(labels), Path(images), bundle) if given else _trained(data, bundle, chosen)
     samples = write_samples(drops, WORKSPACE / "photos")
     with LocalStack(TEMPLATE, port=DEFAULT_PORT if keep else 0) as stack:
         passed = publish(stack, bundle).verdict.passed
@@ -136,23 +148,39 @@ def write_samples(drops: list[Drop], folder: Path) -> list[Drop]:
     return samples
 
 
-def _trained(data: str, bundle: Path) -> list[Drop]:
+def _trained(data: str, bundle: Path, chosen: dict[str, str]) -> list[Drop]:
     folder = Path(data) if data else WORKSPACE / "digits"
     if not data:
         step("model", "sample-data", folder)
         model_build.write_sample_data(folder)
-    trained = build(folder, WORKSPACE / "run", bundle, folder.resolve().name)
+    trained = build(folder, WORKSPACE / "run", bundle, folder.resolve().name, chosen)
     return [
         Drop(photo.path, f"{photo.label}/{photo.path.name}", photo.label)
         for photo in trained.run.split().photos["test"]
     ]
 
 
-def build(folder: Path, run: Path, bundle: Path, name: str) -> model_build.Trained:
-    """Train, convert and package."""
+def build(
+    folder: Path, run: Path, bundle: Path, name: str, chosen: Mapping[str, str] = MappingProxyType({})
+) -> model_build.Trained:
+    """Train, convert and package. ``chosen``: ``backbone``, ``weights`` and ``minutes`` that were given."""
     with display.Screen(display.messages()).running() as screen:
-        step("model", "train", folder, "--out", run)
-        trained = model_build.train(folder, run, watcher=screen)
+        step(
+            "model",
+            "train",
+            folder,
+            "--out",
+            run,
+            *(word for option, value in chosen.items() for word in (f"--{option}", value)),
+        )
+        trained = model_build.train(
+            folder,
+            run,
+            backbone=chosen.get("backbone"),
+            weights=Path(chosen["weights"]) if "weights" in chosen else None,
+            minutes=float(chosen["minutes"]) if "minutes" in chosen else None,
+            watcher=screen,
+        )
         typer.echo(f"test accuracy        {display.accuracy_line(trained.scores)}")
         step("model", "convert", run)
         tell_lines(display.conversion_lines(model_build.convert(run, watcher=screen)))

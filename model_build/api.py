@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from classifier.errors import UserError
 from model_build.choices import OutputChoice, Pruner, QuantizationChoice, Resize, Runtime, ScalingChoice
 from model_build.data.remote import DataUri, fetch, is_remote, s3_client
-from model_build.files import cache_folder, write_atomic
+from model_build.files import cache_folder, read_json, write_atomic
 from model_build.training.observers import SILENT, Watcher
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from model_build.evaluation.evaluating import Evaluation
     from model_build.evaluation.gate import Evidence, GateLimits
     from model_build.inspection.inspection import Inspection
-    from model_build.training.config import Setting
+    from model_build.training.config import Setting, TrainingConfig
     from model_build.tuning.study_summary import BestOf
     from model_build.tuning.tuner import Tuned
 
@@ -96,6 +96,7 @@ def train(
     storage: str | None = None,
     studies: Path = Path("studies"),
     weights: Path | None = None,
+    minutes: float | None = None,
     watcher: Watcher = SILENT,
     client: S3Client | None = None,
     **settings: Setting,
@@ -104,23 +105,31 @@ def train(
     it needs. The same call resumes an interrupted training after its last completed epoch.
 
     Args:
-        config: TOML or JSON with settings; ``settings`` win over it. A network that neither names is the weights'.
+        config: TOML or JSON with settings; ``settings`` win over it. A network that neither names is the weights', and
+            without weights the one that suits the photos (``backbone="auto"``).
         best_of: take the settings of this study's best trial instead; ``storage`` and ``studies`` are as in
             :func:`tune`.
-        weights: ``.weights.h5`` file to start from, in place of ImageNet's.
+        weights: ``.weights.h5``, ``.whl`` or ``.pth`` file to start from, in place of the backbone's own.
+        minutes: that the training may take, about; 25 by default where the network is chosen, else as it comes.
 
     Example: ``train("digits", Path("runs/digits"), backbone="mobilenet_v2", epochs=10).scores.accuracy``
     """
+    from model_build.diagnostics.diagnosis import Trained
     from model_build.diagnostics.observer import train_diagnosed
-    from model_build.training.weights import configured
+    from model_build.metrics.scores import Scores
+    from model_build.training.finalists import train_best
+    from model_build.training.run import CONFUSION_NAME
     from model_build.tuning.study_summary import start_from
 
     given, study = start_from(config, best_of, storage, studies)
-    chosen = configured(given, settings, weights)
     folder = _folder(data, watcher, client)
-    trained = train_diagnosed(chosen, folder, out, weights=weights, watcher=watcher)
+
+    def train_one(chosen: TrainingConfig, place: Path, file: Path | None) -> None:
+        train_diagnosed(chosen, folder, place, weights=file, watcher=watcher)
+
+    run = train_best(given, settings, folder, out, weights=weights, minutes=minutes, train=train_one, watcher=watcher)
     _note(out, data, folder, study, watcher)
-    return trained
+    return Trained(run, Scores.from_document(read_json(run.folder / CONFUSION_NAME, "the confusion matrix")))
 
 
 def convert(

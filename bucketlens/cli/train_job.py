@@ -30,7 +30,9 @@ def train_job(
     config: ConfigOption = None,
     best_of: BestOfOption = None,
     backbone: BackboneOption = None,
-    weights: Annotated[str | None, typer.Option(help="s3:// location with <backbone>*.weights.h5 files.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="s3:// location of weights files whose names begin with the backbone's.")
+    ] = None,
     storage: StorageOption = None,
     studies: StudiesOption = Path("studies"),
     instance_type: InstanceOption = "ml.g4dn.xlarge",

@@ -47,7 +47,8 @@ def tune(
     timeout: Annotated[str | None, typer.Option(help="Stop after a time such as 90s, 45m or 8h.")] = None,
     backbone: Annotated[list[str] | None, typer.Option(help="Search only these networks; may be repeated.")] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(help="A .weights.h5 file to start from; may be repeated, one per backbone.")
+        list[str] | None,
+        typer.Option(help="Weights file to start from, as for train; may be repeated, one per backbone."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML or JSON with settings that are fixed, not searched.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -14,10 +13,10 @@ from pathlib import Path
 
 from bucketlens.local.files import EMULATOR_REQUIREMENTS
 from classifier.errors import UserError
+from model_build.wheels import download_wheel
 
 ENVIRONMENT_VARIABLE = "BUCKETLENS_RIE"
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
-_DOWNLOAD_SECONDS = 600
 
 
 def installed_path() -> Path:
@@ -80,7 +79,7 @@ def obtain(destination: Path, requirements: Path = EMULATOR_REQUIREMENTS) -> boo
         return False
     member = f"samcli/local/rapid/aws-lambda-rie-{architecture()}"
     with tempfile.TemporaryDirectory() as folder:
-        wheel = _download(requirements, Path(folder))
+        wheel = download_wheel(requirements, Path(folder), "the Lambda emulator")
         try:
             extract(wheel, member, destination)
         except OSError as error:
@@ -107,33 +106,6 @@ def extract(wheel: Path, member: str, destination: Path) -> None:
             raise UserError(f"{wheel.name} holds no {member}; requirements/rie.txt pins another release") from error
         partial.chmod(0o755)
         partial.replace(destination)
-
-
-def _download(requirements: Path, folder: Path) -> Path:
-    command = [*_pip(), "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-    command += ["--only-binary=:all:", "--dest", str(folder), "--requirement", str(requirements)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise UserError(
-            f"downloading the Lambda emulator took over {_DOWNLOAD_SECONDS} s; is there a network?"
-        ) from error
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        lines = done.stderr.strip().splitlines() or [f"pip ended with {done.returncode}"]
-        raise UserError(f"the Lambda emulator could not be downloaded ({requirements.name}): {lines[-1]}")
-    return wheels[0]
-
-
-def _pip() -> list[str]:
-    own = [sys.executable, "-m", "pip"]
-    if subprocess.run([*own, "--version"], capture_output=True, check=False).returncode == 0:
-        return own
-    # Environments made by uv have no pip, and uv itself cannot download a wheel without installing it.
-    for name in ("pip3", "pip"):
-        if (found := shutil.which(name)) is not None:
-            return [found]
-    raise UserError(f"there is no pip to download the Lambda emulator with; run: {sys.executable} -m ensurepip")
 
 
 def _require_linux() -> None:

@@ -22,7 +22,7 @@ from model_build.data.dataset import duplicate_label, label_key
 from model_build.files import read_bytes, require_free
 from model_build.report.model_report import render_report
 from model_build.tflite.inspecting import is_tflite, metadata_scaling, scales_itself
-from model_build.tflite.running import describe, inspect_quietly, load_quietly
+from model_build.tflite.running import describe, inspect_quietly, load_quietly, stored_scaling
 
 _MOST_GOLDEN = 8
 _NOISE_IMAGES = 4
@@ -193,19 +193,14 @@ def choose_scaling(
 ) -> Scaling | None:
     """How a pixel becomes the real value the graph expects; None: it is that value itself.
 
-    Integer inputs take the pixel as it is (int8: less 128), by the convention of every TensorFlow Lite image model;
-    scale and zero point then say which real value that stands for. Float inputs say it in the file's metadata, or by
-    a first step that divides, or not at all: then [-1, 1] is assumed, as MobileNet and Inception have it.
+    Integer inputs say it by scale and zero point (:func:`model_build.tflite.running.stored_scaling`). Float inputs say
+    it in the file's metadata, or by a first step that divides, or not at all: then [-1, 1] is assumed, as MobileNet and
+    Inception have it.
     """
     if choice is not ScalingChoice.AUTO:
         return _SCALINGS[choice]
     if facts.input_dtype != "float32":
-        stored = facts.input_quantization
-        if stored is None:
-            return None
-        lowest = -128 if facts.input_dtype == "int8" else 0
-        mean, std = float(stored.zero_point - lowest), 1 / stored.scale
-        return None if (mean, std) == (0.0, 1.0) else Scaling((mean,) * 3, (std,) * 3)
+        return stored_scaling(facts)
     described = metadata_scaling(content)
     if described is not None:
         say(f"value scaling from the file's metadata: mean {list(described.mean)}, std {list(described.std)}")

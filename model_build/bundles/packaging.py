@@ -34,7 +34,7 @@ from model_build.metrics.answers import AnswerMix, Quality, judge, served_answer
 from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold, guaranteed_threshold
 from model_build.report.evaluation_parts import EvaluationEvidence, mistake_pictures
 from model_build.report.model_report import render_report
-from model_build.tflite.running import Latency, describe, inspect_quietly, load_quietly, predict_all
+from model_build.tflite.running import Latency, describe, inspect_quietly, load_quietly, predict_all, stored_scaling
 from model_build.tflite.runtimes import require_runnable
 from model_build.training.config import TrainingConfig
 from model_build.training.run import Run
@@ -81,15 +81,17 @@ def package(
     chosen = conversion.of(conversion.chosen if quantization is QuantizationChoice.AUTO else quantization.value)
     content = (run.folder / chosen.file).read_bytes()
     require_runnable(content, runtime, f"the {chosen.quantization} model")
+    facts = inspect_quietly(content)
     plain = describe(
         content,
-        inspect_quietly(content),
+        facts,
         name=check_name(run.folder.resolve().name if name is None else name),
         labels=run.labels,
         resize=run.policy,
         draft_margin=run.record.draft_margin,
         output_kind="logits",
         created=now(),
+        scaling=stored_scaling(facts),
     )
     split, model = run.split(data), load_quietly(content, plain)
     validation = _Answers.of(run, model, split.photos[VALIDATION], chosen.temperature, progress)

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.bundle import Quantization
 from classifier.errors import UserError
 from model_build.native import load_tensorflow, one_line, quiet_stderr
 
 FLOAT32, FLOAT16, DYNAMIC, INT8 = "float32", "float16", "dynamic", "int8"
 QUANTIZATIONS = (FLOAT32, FLOAT16, DYNAMIC, INT8)
+_AS_IS = Quantization(1.0, 0)
 
 
 class ConversionFailed(Exception):
@@ -40,23 +42,27 @@ class Converter:
         except Exception as error:  # noqa: BLE001
             raise UserError(f"{keras_file} cannot be loaded: {one_line(error)}") from None
         self._calibration = calibration
+        self._stored, self._unscaled = _without_scaling(keras, self._model)
 
     def to_tflite(self, quantization: str) -> bytes:
         """One format.
 
         ``float32``: as trained. ``float16``: weights of half the size, computed in float32. ``dynamic``: int8 weights,
         activations quantized as they come. ``int8``: weights and activations, with uint8 input, where the stored value
-        is the pixel itself (scale 1, zero point 0), and float32 logits (dequantized inside, so that no reader needs
-        their scale).
+        is the pixel itself, and float32 logits (dequantized inside, so that no reader needs their scale). Where a
+        network begins with one scaling for all channels, it is converted without that layer: scale and zero point of
+        the input say the same, and computing it in 8 bits loses something.
 
         Shapes are fixed at batch 1: with an open batch size one float32 model took 8 times as long in tflite-runtime.
 
         Raises:
             ConversionFailed: the converter refuses it.
         """
-        tf, model = self._tf, self._model
+        tf, full = self._tf, quantization == INT8
+        stored = self._stored if full else _AS_IS
+        model = self._unscaled if full else self._model
         height, width = model.input_shape[1:3]
-        full = quantization == INT8
+        low, high = (stored.scale * (value - stored.zero_point) for value in (0, 255))
 
         image_spec = tf.TensorSpec((1, height, width, 3), tf.float32, name="image")
 
@@ -64,7 +70,7 @@ class Converter:
         def serve(image: Any) -> Any:
             if full:
                 # Pins the input's range, which calibration photos without pure black or white would narrow.
-                image = tf.quantization.fake_quant_with_min_max_args(image, min=0.0, max=255.0)
+                image = tf.quantization.fake_quant_with_min_max_args(image, min=low, max=high)
             return model(image, training=False)
 
         # Without the object that owns the variables the converter freezes them into constants; with it, Keras 3
@@ -92,4 +98,17 @@ class Converter:
 
     def _samples(self) -> Iterator[list[NDArray[np.float32]]]:
         for image in self._calibration:
-            yield [image[np.newaxis].astype(np.float32)]
+            yield [(image[np.newaxis].astype(np.float32) - self._stored.zero_point) * np.float32(self._stored.scale)]
+
+
+def _without_scaling(keras: Any, model: Any) -> tuple[Quantization, Any]:
+    """The real values that pixels stand for behind the network's first layer, and the network behind it; where that
+    layer is no scaling by one factor and offset, pixels themselves and all of the network.
+
+    The zero point is whole: where the scaling's is not (127.5), all pixels are off by half a grey level.
+    """
+    first = model.layers[1]
+    if not isinstance(first, keras.layers.Rescaling) or np.ndim(first.scale) or np.ndim(first.offset):
+        return _AS_IS, model
+    stored = Quantization(float(first.scale), round(-first.offset / first.scale))
+    return (stored, keras.Model(first.output, model.output)) if 0 <= stored.zero_point <= 255 else (_AS_IS, model)

@@ -25,7 +25,7 @@ from classifier.model import Model
 from model_build.conversion.convert import Conversion
 from model_build.data.boto_s3 import BotoS3
 from model_build.evaluation.gate import Evidence
-from model_build.tflite.running import describe, inspect_quietly, load_quietly
+from model_build.tflite.running import describe, inspect_quietly, load_quietly, stored_scaling
 from model_build.training.run import RECORD_NAME, Run
 
 if TYPE_CHECKING:
@@ -144,15 +144,17 @@ def _open_run(run: Run) -> OpenBundle:
     conversion = Conversion.read(run)
     chosen = conversion.of(conversion.chosen)
     content = (run.folder / chosen.file).read_bytes()
+    facts = inspect_quietly(content)
     manifest = describe(
         content,
-        inspect_quietly(content),
+        facts,
         name=run.folder.resolve().name,
         labels=run.labels,
         resize=run.policy,
         draft_margin=run.record.draft_margin,
         output_kind="logits",
         created=datetime.fromisoformat(run.record.created_at).astimezone(UTC),
+        scaling=stored_scaling(facts),
         temperature=chosen.temperature,
     )
     return OpenBundle(manifest, content, {}, run=run)

@@ -11,6 +11,7 @@ from model_build.diagnostics.diagnosis_html import diagnosis_html
 from model_build.html import charts, quality_charts
 from model_build.html.elements import Html, badge, element, facts, figure, table
 from model_build.inspection.inspection import NOTE_NAME
+from model_build.training.checkpoints import CHOICE_NAME
 from model_build.training.run import HISTORY_NAME, SPLIT_NAME, TUNING_NAME, Run
 
 _MOST_CLASSES = 60
@@ -66,7 +67,7 @@ def data_parts(run: Run) -> list[Html]:
 
 
 def training_parts(run: Run) -> list[Html]:
-    parts = [element("h2", "Training"), _configuration(run), *_curves(run)]
+    parts = [element("h2", "Training"), _configuration(run), *_choice(run), *_curves(run)]
     diagnosis = run.record.diagnostics
     if diagnosis:
         parts += [element("h2", "Diagnostics"), diagnosis_html(diagnosis)]
@@ -93,6 +94,35 @@ def _configuration(run: Run) -> Html:
         f"{name.replace('_', ' ')} {document[name]}" for name in names if document.get(name) not in (None, "")
     )
     return element("p", f"{told}. All settings are at the end of this page.")
+
+
+def _choice(run: Run) -> list[Html]:
+    """The networks that ``--backbone auto`` compared, where it chose this one."""
+    document = _read(run.folder / CHOICE_NAME)
+    if document is None:
+        return []
+    rows = [
+        (
+            one["backbone"],
+            _share(one["probe_accuracy"]),
+            (one["config"] or {}).get("epochs", "-"),
+            "-" if one["minutes"] is None else f"{one['minutes']:.0f}",
+            _share(one["validation_accuracy"]),
+            one["note"],
+        )
+        for one in document["candidates"]
+    ]
+    told = (
+        "The networks that were compared. Probe: the share of training and validation photos that a linear layer on the"
+        f" frozen features classifies correctly, each by a layer fitted on the others. {document['minutes']:g} minutes"
+        " were given; those in the table are the estimate. The validation accuracy decides between fine-tuned networks."
+    )
+    names = ("network", "probe", "epochs", "minutes", "validation accuracy", "")
+    return [element("h3", "Choice of the network"), element("p", told), table(names, rows, words=(0, 5))]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _curves(run: Run) -> list[Html]:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from classifier.errors import UserError
 from model_build.data.dataset import TEST, TRAIN, VALIDATION
+from model_build.training.published import SUFFIXES
 
 _BASE = Path("/opt/ml")
 _CHANNEL = "SM_CHANNEL_"
@@ -110,10 +111,14 @@ class Container:
         folder = self.channels.get(WEIGHTS_CHANNEL)
         if folder is None:
             return None
-        files = sorted(folder.rglob("*.weights.h5"))
-        named = [file for file in files if backbone and file.name.startswith(backbone)]
+        files = sorted(path for path in folder.rglob("*") if path.name.endswith((".weights.h5", *SUFFIXES)))
+        named = [file for file in files if backbone and file.name.replace("-", "_").startswith(backbone)]
         if not named and len(files) != 1:
-            wanted = f"no file {backbone}*.weights.h5" if backbone else f"{len(files)} files; say which --backbone"
+            wanted = (
+                f"no file {backbone}*.weights.h5, .whl or .pth"
+                if backbone
+                else f"{len(files)} files; say which --backbone"
+            )
             raise UserError(f"the channel {WEIGHTS_CHANNEL!r} has {wanted}")
         return (named or files)[0]
 

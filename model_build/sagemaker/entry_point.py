@@ -12,12 +12,13 @@ import shutil
 import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
 from model_build.api import convert, package, train
+from model_build.choices import AUTO
 from model_build.sagemaker.container import Container
 from model_build.training.config import TrainingConfig
 from model_build.training.observers import Watcher
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from model_build.training.observers import Epoch
     from model_build.training.run import Run
 
-_KEPT = ("*.json", "*.npz")  # not the decoded photos beside them, which can be had again
+# Not the decoded photos beside them, which can be had again. A network that is trained already comes before its record.
+_KEPT = ("*.keras", "*.h5", "*.json", "*.npz")
 RUN_NAME = "run"
 BUNDLE_NAME = "bundle"
 _COPIED = ("run.json", "history.json", "config.json")
@@ -66,10 +68,12 @@ def _copy(source: Path, target: Path) -> None:
     """Each file in one step, as the machine may vanish at any moment."""
     target.mkdir(parents=True, exist_ok=True)
     for pattern in _KEPT:
-        for path in source.glob(pattern):
-            unfinished = target / f".{path.name}.copying"
+        for path in source.rglob(pattern):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = copy.with_name(f".{path.name}.copying")
             shutil.copyfile(path, unfinished)
-            unfinished.replace(target / path.name)
+            unfinished.replace(copy)
 
 
 def main(
@@ -79,8 +83,8 @@ def main(
     say = say or _print
     container = Container.of(environ)
     try:
-        settings, package = parse(sys.argv[1:] if arguments is None else arguments)
-        train_in(container, settings, package=package, say=say)
+        flags = parse(sys.argv[1:] if arguments is None else arguments)
+        train_in(container, flags.settings, package=flags.package, minutes=flags.minutes, say=say)
     except UserError as error:
         reason = str(error)
     except Exception as error:
@@ -93,8 +97,17 @@ def main(
     return 1
 
 
-def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
-    """The settings that the flags give, and whether to package the model.
+@dataclass(frozen=True)
+class Flags:
+    """The ``settings`` that were given, whether to ``package`` the model, and the ``minutes`` of training, if given."""
+
+    settings: dict[str, Any]
+    package: bool
+    minutes: float | None
+
+
+def parse(arguments: Sequence[str]) -> Flags:
+    """What the flags say.
 
     Raises:
         UserError: an unknown flag, or a value of another type.
@@ -104,6 +117,7 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
         spellings = dict.fromkeys((f"--{field.name}", f"--{field.name.replace('_', '-')}"))
         parser.add_argument(*spellings, dest=field.name, type=_reader(type(field.default)))
     parser.add_argument("--package", type=_switch, default=True)
+    parser.add_argument("--minutes", type=float)
     for name in _IGNORED:
         parser.add_argument(name, dest="ignored")
     try:
@@ -112,11 +126,14 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
         raise UserError(f"the hyperparameters: {error}") from None
     if unknown:
         raise UserError(f"the hyperparameters: unknown {' '.join(unknown)}")
-    values = {name: value for name, value in vars(given).items() if name not in ("package", "ignored")}
-    return {name: value for name, value in values.items() if value is not None}, given.package
+    names = {field.name for field in fields(TrainingConfig)}
+    settings = {name: value for name, value in vars(given).items() if name in names and value is not None}
+    return Flags(settings, given.package, given.minutes)
 
 
-def train_in(container: Container, settings: Mapping[str, Any], *, package: bool, say: Say) -> Run:
+def train_in(
+    container: Container, settings: Mapping[str, Any], *, package: bool, minutes: float | None = None, say: Say
+) -> Run:
     """Train on the container's photos and leave the run, and the bundle made of it, where models belong.
 
     An interrupted job, as on spot capacity, resumes after its last completed epoch.
@@ -124,7 +141,8 @@ def train_in(container: Container, settings: Mapping[str, Any], *, package: bool
     Raises:
         UserError: no photos, a wrong setting, or what else :func:`model_build.train` cannot do.
     """
-    weights = container.weights(settings.get("backbone"))
+    asked = settings.get("backbone")
+    weights = container.weights(None if asked == AUTO else asked)
     say(f"settings: {dict(settings)}; weights: {weights.name if weights else 'none given'}")
     say(f"GPUs: {container.gpus}; checkpoints: {'yes' if container.checkpoints else 'no'}")
     out = container.model / RUN_NAME
@@ -132,7 +150,8 @@ def train_in(container: Container, settings: Mapping[str, Any], *, package: bool
     checkpoints.restore()
     try:
         with container.photos() as photos:
-            run = train(photos, out, weights=weights, watcher=_Metrics(say, checkpoints), **settings).run
+            watcher = _Metrics(say, checkpoints)
+            run = train(photos, out, weights=weights, minutes=minutes, watcher=watcher, **settings).run
             # The last value of a metric is what a tuning job goes by: that of the weights which were kept.
             say(metric_line(validation_accuracy=run.record.validation["accuracy"]))
             if package:
@@ -158,6 +177,9 @@ class _Metrics(Watcher):
 
     def phases(self, head: int, epochs: int) -> None:  # noqa: ARG002
         self._head = head
+
+    def say(self, message: str) -> None:
+        self._say(message)
 
     def left_out(self, unreadable: Sequence[Any]) -> None:
         for one in unreadable:

@@ -45,7 +45,8 @@ class JobPlan:
         image: URI of a TensorFlow training image with the SageMaker training toolkit.
         data: S3 prefix with a folder per class, or with train, validation and test folders of those.
         output: S3 prefix for models, code and checkpoints.
-        weights: S3 prefix with ``<backbone>*.weights.h5`` files; without it the container downloads ImageNet's.
+        weights: S3 prefix with files ``<backbone>*.weights.h5``, ``.whl`` or ``.pth``; without it the container
+            downloads them.
         hours: the longest a job may run.
         spot: use spare capacity; an interrupted job resumes from its checkpoint.
         region: for the toolkit's own download of the code.

@@ -23,6 +23,7 @@ from model_build.tflite.running import (
     load_quietly,
     measure_latency,
     predict_all,
+    stored_scaling,
 )
 
 REQUEST_NAME, MODEL_NAME, IMAGES_NAME = "request.json", "candidate.tflite", "images.npy"
@@ -37,15 +38,17 @@ def answer(folder: Path) -> dict[str, Any]:
     content = (folder / MODEL_NAME).read_bytes()
     images = np.load(folder / IMAGES_NAME, mmap_mode="r")
     try:
+        found = inspect_quietly(content)
         manifest = describe(
             content,
-            inspect_quietly(content),
+            found,
             name="candidate",
             labels=request["labels"],
             resize=ResizePolicy(request["resize"]),
             draft_margin=DRAFT_MARGIN,  # of photos that are decoded already
             output_kind=request["output"],
             created=datetime.now(UTC),
+            scaling=stored_scaling(found),
         )
         model = load_quietly(content, manifest)
         probabilities = predict_all(model, images)

@@ -32,7 +32,7 @@ def describe(
     draft_margin: int,
     output_kind: str,
     created: datetime,
-    scaling: Scaling | None = None,
+    scaling: Scaling | None,
     review_threshold: float = 0.5,
     temperature: float = 1.0,
 ) -> Manifest:
@@ -41,7 +41,7 @@ def describe(
     Args:
         content: the model file.
         facts: what :func:`classifier.model.inspect` says of it.
-        scaling: None when the graph takes RGB 0..255.
+        scaling: None when the graph takes RGB 0..255; of integer inputs, :func:`stored_scaling`.
         created: an aware time; the version's first half.
     """
     return Manifest(
@@ -58,6 +58,20 @@ def describe(
         minimum_interpreter=dict([proven_interpreter()]),
         draft_margin=draft_margin,
     )
+
+
+def stored_scaling(facts: ModelFacts) -> Scaling | None:
+    """How a pixel becomes the real value of an input that takes pixels as they are (int8: less 128): by the convention
+    of every TensorFlow Lite image model its scale and zero point say which real value each of them stands for.
+
+    None for a float input, and where the real value is the pixel.
+    """
+    stored = facts.input_quantization
+    if facts.input_dtype == "float32" or stored is None:
+        return None
+    lowest = -128 if facts.input_dtype == "int8" else 0
+    mean, std = float(stored.zero_point - lowest), 1 / stored.scale
+    return None if (mean, std) == (0.0, 1.0) else Scaling((mean,) * 3, (std,) * 3)
 
 
 def proven_interpreter() -> tuple[str, str]:

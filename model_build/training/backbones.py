@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
+import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
 from classifier.errors import UserError
 from model_build.native import load_tensorflow, one_line
+from model_build.training import efficientnet_lite
+from model_build.training.published import PUBLISHED, obtain, read_published
 
 Build = Callable[[Any, Any, float, str | None], Any]
 """(keras, image, alpha, weights: "imagenet" or None) -> the feature map of ``image``, (batch, rows, columns, channels).
@@ -19,6 +24,7 @@ Build = Callable[[Any, Any, float, str | None], Any]
 ALPHAS = (1.0, 0.35, 0.5, 0.75, 1.3, 1.4)
 """Width multipliers of MobileNetV2 with ImageNet weights (https://keras.io/api/applications/mobilenet/)."""
 
+_KERAS_SECONDS = 30.0  # without an answer from where Keras's weights lie; it would wait for ever
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
@@ -28,7 +34,7 @@ class Backbone:
     """A feature extractor: what lies under the last, class-specific layer.
 
     Attributes:
-        name: its Keras name in snake case.
+        name: its name in snake case, Keras's where Keras has it.
         image_size: the input side it is meant for, in pixels; ``minimum_size``: the smallest that it accepts.
         build: makes it.
         freeze_points: for ``quarter``, ``half`` and ``most`` of ``choices.Depth`` how the name of the first layer
@@ -114,7 +120,13 @@ def _application(
         network = make(include_top=False, weights=None, input_tensor=prepare(keras, image), input_shape=shape, **width)
         if weights is not None:
             # Made apart: with weights some constructors build another graph, and our own must not depend on that.
-            source = make(include_top=False, weights=weights, input_shape=shape, **width)
+            before = socket.getdefaulttimeout()
+            socket.setdefaulttimeout(_KERAS_SECONDS)
+            try:
+                with redirect_stdout(io.StringIO()):  # Keras prints what it downloads
+                    source = make(include_top=False, weights=weights, input_shape=shape, **width)
+            finally:
+                socket.setdefaulttimeout(before)
             assign_weights(network, source.get_weights())
         return network.output
 
@@ -122,8 +134,22 @@ def _application(
     return Backbone(name, size, build, points, minimum_size, pretrained=True, has_alpha=has_alpha)
 
 
+def _efficientnet_lite(name: str, depth: float, size: int) -> Backbone:
+    def build(keras: Any, image: Any, _alpha: float, weights: str | None) -> Any:
+        x = efficientnet_lite.feature_map(keras, image, depth)
+        if weights is not None:
+            path = obtain(next(one for one in PUBLISHED if one.backbone == name))
+            tensors = read_published(path)[1]
+            efficientnet_lite.assign_tensors(keras.Model(image, x, name=name), tensors, str(path))
+        return x
+
+    return Backbone(name, size, build, {"quarter": "stage_6", "half": "stage_4", "most": "stage_2"})
+
+
 _ALL = (
     Backbone("small_cnn", 32, _small_cnn, {"quarter": "block_5", "half": "block_4", "most": "block_2"}, 8, False),
+    _efficientnet_lite("efficientnet_lite0", 1.0, 224),
+    _efficientnet_lite("efficientnet_lite1", 1.1, 240),
     _application("mobilenet_v2", "MobileNetV2", _minus_one_to_one, ("block_13", "block_6", "block_3"), has_alpha=True),
     _application(
         "mobilenet_v3_small", "MobileNetV3Small", _as_is, ("expanded_conv_8", "expanded_conv_3", "expanded_conv_1")
@@ -163,6 +189,8 @@ def build_backbone(backbone: Backbone, *, size: int, alpha: float = 1.0, imagene
     image = keras.Input((size, size, 3), name="image")
     try:
         x = backbone.build(keras, image, alpha, "imagenet" if imagenet and backbone.pretrained else None)
+    except UserError:
+        raise
     # A failed download and a width without weights: Keras raises bare Exception and ValueError for them.
     except Exception as error:
         if not imagenet:

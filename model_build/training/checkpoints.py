@@ -26,7 +26,8 @@ from model_build.training.observers import Epoch
 
 Arrays = list[NDArray[Any]]
 _GROUPS = ("model", "optimizer", "average", "best")
-_IDENTITY_NAME = "training.json"
+IDENTITY_NAME = "training.json"
+CHOICE_NAME = "choice.json"
 _STATE_NAME = "state.npz"
 _LOCK_NAME = "lock"
 _SCRATCH_NAME = "scratch"
@@ -125,7 +126,7 @@ class PartialRun:
         Raises:
             UserError: the unfinished training in the folder is another one, or is damaged.
         """
-        path = self.folder / _IDENTITY_NAME
+        path = self.folder / IDENTITY_NAME
         if not self.has_state:
             write_atomic(path, json_bytes(identity))
             return None
@@ -152,9 +153,14 @@ class PartialRun:
         """Drop what only training needed and give the folder its final name."""
         require_free(out)
         shutil.rmtree(self.scratch, ignore_errors=True)
-        for name in (_IDENTITY_NAME, _STATE_NAME, _LOCK_NAME):
+        for name in (IDENTITY_NAME, _STATE_NAME, _LOCK_NAME):
             (self.folder / name).unlink(missing_ok=True)
         self.folder.rename(out)
+
+
+def partial_folder(out: Path) -> Path:
+    """Where the unfinished training of the run ``out`` lies."""
+    return out.with_name(out.name + ".partial")
 
 
 @contextmanager
@@ -166,7 +172,12 @@ def partial_run(out: Path) -> Iterator[PartialRun]:
     """
     require_free(out)
     out = out.absolute()
-    folder = out.with_name(out.name + ".partial")
+    folder = partial_folder(out)
+    if (folder / CHOICE_NAME).exists():
+        raise UserError(
+            f"{folder} contains an unfinished training that was started with --backbone auto or --minutes; use the same"
+            " settings to resume it, or remove that folder to start over"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK_NAME).open("w")

@@ -27,6 +27,7 @@ from model_build.training.weights import load_weights
 __all__ = ["Epoch", "Fitted", "Material", "fit", "predict_logits"]
 
 _SAMPLES_PER_EPOCH = 2
+_TIMED_STEPS = 3
 _PROBE_PHOTOS = 32
 
 
@@ -64,6 +65,41 @@ def fit(
         UserError: the weights do not fit the backbone or cannot be had.
     """
     return _Fitting(config, material, weights, state, save, on_epoch, on_step, observers).run()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Wall seconds on this machine: ``start`` to compile a step, ``photo`` of training on one photo at full size."""
+
+    start: float
+    photo: float
+
+
+def measure_pace(
+    config: TrainingConfig,
+    material: Material,
+    weights: Path | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Pace:
+    """Time a few steps of fine-tuning on a batch of photos; nothing of it is kept.
+
+    Args:
+        config: with ``image_size`` chosen.
+
+    Raises:
+        UserError: as :func:`fit`.
+    """
+    whole = replace(config, epochs=1, small_epochs=0.0, fine_tune="all", class_weights="none")
+    fitting = _Fitting(whole, material, weights, None, lambda _: None, lambda _: None, lambda *_: None, ())
+    stage = Stage(fitting.model, make_optimizer(whole, 1, 1), whole, whole.image_size, fitting.class_weights)
+    images = material.training.take(np.arange(fitting.batch, dtype=np.intp))
+    marks = [clock()]
+    for step in range(1 + _TIMED_STEPS):
+        stage.step(images, material.training_targets[: fitting.batch], (0, step))
+        marks.append(clock())
+    compiled, *timed = np.diff(marks)
+    step_seconds = float(np.median(timed))
+    return Pace(max(0.0, float(compiled) - step_seconds), step_seconds / fitting.batch)
 
 
 class _Fitting:
@@ -119,7 +155,7 @@ class _Fitting:
             if self.config.head_epochs:
                 self._head()
         done = len(self.state.history) - self.config.head_epochs
-        turn = small_epochs(self.config)
+        turn = min(small_epochs(self.config), self._fine_epochs)
         if done < turn:
             self._stage(range(done, turn), small_size(self.config))
         if done <= turn:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_build.data.tensors import ArrayImages, Images
+from model_build.data.tensors import ArrayImages, Images, Progress
 from model_build.native import load_tensorflow
 
 _BATCH = 32
 
 
-def predict_logits(model: Any, images: Images | NDArray[np.uint8]) -> NDArray[np.float32]:
+def predict_logits(
+    model: Any, images: Images | NDArray[np.uint8], progress: Progress = lambda *_: None
+) -> NDArray[np.float32]:
     """What ``model`` gives for (photos, height, width, 3) images, read and computed in batches; float32."""
     tf, _ = load_tensorflow()
     source = ArrayImages(images) if isinstance(images, np.ndarray) else images
@@ -23,10 +25,10 @@ def predict_logits(model: Any, images: Images | NDArray[np.uint8]) -> NDArray[np
         predict = tf.function(lambda x: model(tf.cast(x, tf.float32), training=False), reduce_retracing=True)
         model.bucketlens_predict = predict
     rows = np.arange(source.shape[0], dtype=np.intp)
-    parts = [
-        np.asarray(predict(tf.constant(source.take(rows[start : start + _BATCH]))))
-        for start in range(0, len(rows), _BATCH)
-    ]
+    parts = []
+    for start in range(0, len(rows), _BATCH):
+        parts.append(np.asarray(predict(tf.constant(source.take(rows[start : start + _BATCH])))))
+        progress(min(start + _BATCH, len(rows)), len(rows))
     return np.concatenate(parts).astype(np.float32)
 
 

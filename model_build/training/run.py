@@ -11,6 +11,7 @@
         backbone.weights.h5    the same without the last layer, for --weights
         confusion.json         of the test photos
         model.float32.tflite, model.int8.tflite, conversion.json      written by convert
+        choice.json                written by --backbone auto: the networks that were compared
         inspection.json, tuning.json                                  what is known of its photos and its study
 """
 

@@ -21,6 +21,7 @@ from model_build.data.tensors import (
     Material,
     SelectedImages,
     StoredPhotos,
+    Unreadable,
     fingerprint_of,
     store_photos,
     targets_of,
@@ -92,25 +93,7 @@ def _train(
     now: Callable[[], datetime],
 ) -> Scores:
     begun = time.perf_counter()
-    found = scan(data)
-    served, unreadable = store_photos(
-        found.photos,
-        partial.scratch / "served",
-        size=config.image_size,
-        policy=config.policy,
-        draft_margin=DRAFT_MARGIN,
-        progress=watcher.decoded,
-    )
-    watcher.left_out(unreadable)
-    split = split_photos(
-        served.photos,
-        validation_fraction=config.validation_fraction,
-        test_fraction=config.test_fraction,
-        seed=config.seed,
-        source=str(data),
-        copies=() if {VALIDATION, TEST} <= {photo.split for photo in served.photos} else served.copies(config.policy),
-    )
-    watcher.split(split)
+    served, unreadable, split = read_photos(config, data, partial.scratch / "served", watcher)
     if not config.epochs:
         config = replace(config, epochs=epochs_for(len(split.photos[TRAIN]), config.alpha))
     parts = {name: _part(served, split.photos[name]) for name in SPLITS}
@@ -124,7 +107,7 @@ def _train(
         )[0].images
     decoded = time.perf_counter()
     fingerprint = fingerprint_of(served.photos, served.sha256)
-    origin = f"sha256 {_sha256(weights)}" if weights else "imagenet" if config.pretrained else "random"
+    origin = weights_origin(config, weights)
     identity = {**config.to_document(), "data": fingerprint, "weights": origin, "draft_margin": DRAFT_MARGIN}
     state = partial.state(identity)
     fine = 0 if config.fine_tune == "none" else config.epochs
@@ -185,6 +168,44 @@ def _train(
     return scores[TEST]
 
 
+def read_photos(
+    config: TrainingConfig, data: Path, path: Path, watcher: Watcher
+) -> tuple[StoredPhotos, list[Unreadable], Split]:
+    """Decode the photos of ``data`` to ``config.image_size`` pixels into the file ``path``, and split those that can be
+    read, copies together.
+
+    Raises:
+        UserError: there are no photos, or too few to split.
+        OSError: the file cannot be written.
+    """
+    served, unreadable = store_photos(
+        scan(data).photos,
+        path,
+        size=config.image_size,
+        policy=config.policy,
+        draft_margin=DRAFT_MARGIN,
+        progress=watcher.decoded,
+    )
+    watcher.left_out(unreadable)
+    split = split_photos(
+        served.photos,
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+        source=str(data),
+        copies=() if {VALIDATION, TEST} <= {photo.split for photo in served.photos} else served.copies(config.policy),
+    )
+    watcher.split(split)
+    return served, unreadable, split
+
+
+def weights_origin(config: TrainingConfig, weights: Path | None) -> str:
+    """Where a network starts from, as the run records it."""
+    if weights:
+        return f"sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()}"
+    return "imagenet" if config.pretrained else "random"
+
+
 def _write(folder: Path, run: Run, fitted: Fitted, split: Split, scores: Scores) -> None:
     fitted.model.save(folder / KERAS_NAME)
     fitted.backbone.save_weights(folder / BACKBONE_NAME)
@@ -211,7 +232,3 @@ def library_versions() -> dict[str, str]:
 def _part(stored: StoredPhotos, photos: Sequence[Photo]) -> Images:
     row = {photo.name: position for position, photo in enumerate(stored.photos)}
     return SelectedImages(stored.images, np.array([row[photo.name] for photo in photos], dtype=np.intp))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

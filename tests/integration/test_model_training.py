@@ -177,7 +177,7 @@ def test_a_run_goes_on_from_weights_of_another(small: Path, run: Run, tmp_path: 
     for path, told in (
         (damaged, "does not hold weights for the backbone small_cnn"),
         (tmp_path / "none.weights.h5", "do not exist"),
-        (run.folder / "run.json", "is not a .weights.h5 file"),
+        (run.folder / "run.json", "is neither a .weights.h5 file"),
     ):
         with pytest.raises(UserError, match=told):
             train(config, small, tmp_path / "out", weights=path)

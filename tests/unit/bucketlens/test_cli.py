@@ -152,6 +152,7 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bucketlens.cli.main", "model", "train", str(photos), "--out", str(tmp_path / "r")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as training:
         assert training.stderr
+        assert "training small_cnn" in training.stderr.readline()
         assert "2 classes" in training.stderr.readline()
         training.send_signal(signal.SIGINT)
         assert "run the same command again to resume" in training.stderr.read()

@@ -15,6 +15,7 @@ LAYERS = (
     "choices",
     "native",
     "files",
+    "wheels",
     "metrics",
     "html",
     "data",

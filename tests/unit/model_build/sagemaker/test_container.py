@@ -11,7 +11,7 @@ import pytest
 from classifier.errors import UserError
 from model_build.data.dataset import scan
 from model_build.sagemaker.container import Container
-from model_build.sagemaker.entry_point import Checkpoints, main, parse
+from model_build.sagemaker.entry_point import Checkpoints, Flags, main, parse
 from model_build.sagemaker.submitting import build, requirements
 from tests.unit.model_build.photos import write_photos
 
@@ -104,7 +104,7 @@ def test_weights_are_found_by_backbone(tmp_path: Path) -> None:
 
 
 def test_flags_are_the_settings_with_underscores_or_hyphens() -> None:
-    settings, package = parse(
+    flags = parse(
         [
             "--learning_rate",
             "0.002",
@@ -116,12 +116,15 @@ def test_flags_are_the_settings_with_underscores_or_hyphens() -> None:
             "sgd",
             "--package",
             "false",
+            "--minutes",
+            "90",
         ]
     )
-    assert settings == {"learning_rate": 0.002, "batch_size": 16, "flip": False, "optimizer": "sgd"}
-    assert package is False
+    assert flags == Flags({"learning_rate": 0.002, "batch_size": 16, "flip": False, "optimizer": "sgd"}, False, 90.0)
     # What the toolkit and tuning jobs add.
-    assert parse(["--model_dir", "None/job/model", "--_tuning_objective_metric", "validation:accuracy"]) == ({}, True)
+    assert parse(["--model_dir", "None/job/model", "--_tuning_objective_metric", "validation:accuracy"]) == Flags(
+        {}, True, None
+    )
 
 
 @pytest.mark.parametrize(

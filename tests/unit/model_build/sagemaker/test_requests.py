@@ -80,10 +80,10 @@ def test_the_container_reads_the_settings_that_were_sent() -> None:
     sent = training_job(PLAN, SETTINGS, CODE)["HyperParameters"]
     decoded = {name: json.loads(value) for name, value in sent.items() if not name.startswith("sagemaker_")}
     flags = [word for name in sorted(decoded) for word in (f"--{name}", str(decoded[name]))]
-    settings, package = parse(flags)
-    assert settings == SETTINGS
-    assert package is True
-    assert TrainingConfig.composed(None, settings).image_size == 160
+    given = parse(flags)
+    assert given.settings == SETTINGS
+    assert given.package is True
+    assert TrainingConfig.composed(None, given.settings).image_size == 160
 
 
 def test_script_mode_finds_its_code() -> None:

