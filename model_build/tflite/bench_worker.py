@@ -39,7 +39,7 @@ def answer(folder: Path) -> dict[str, Any]:
     try:
         manifest = describe(
             content,
-            inspect_quietly(content),
+            inspect_quietly(content, len(request["labels"])),
             name="candidate",
             labels=request["labels"],
             resize=ResizePolicy(request["resize"]),
