@@ -7,11 +7,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from bucketlens.concurrency import as_done
 from bucketlens.gallery.data import Picture
 from bucketlens.predict import workers_of
+from classifier.classification import review_reason
 from classifier.errors import ImageRejected, UserError
 from classifier.events import ImageRef
 from classifier.images import ImageReader
@@ -39,14 +40,14 @@ class LabelChanges:
         source: the images' place.
         difference: ``photo`` of a change is the object's key; nobody knows the truth.
         pictures: of the images that change, by key.
-        thresholds: under which each of the two models marks a prediction for review.
+        for_review: whether each of the two models marks its prediction for review, of the images that change, by key.
         listed: how many images there were, of which a sample may have been compared.
     """
 
     source: DataUri
     difference: Difference
     pictures: dict[str, Picture]
-    thresholds: tuple[float, float]
+    for_review: dict[str, tuple[bool, bool]]
     listed: int
 
     @property
@@ -107,7 +108,8 @@ def find_label_changes(
     step("classifying")
     changes: list[Change] = []
     rejected: list[Unreadable] = []
-    etags = {}
+    etags: dict[str, str] = {}
+    for_review: dict[str, tuple[bool, bool]] = {}
     at_once = os.cpu_count() or 1
     with workers_of(first, at_once) as before, workers_of(second, at_once) as after:
         work = _Work(ImageReader(BotoS3(s3)), source.bucket, (before, after))
@@ -115,8 +117,9 @@ def find_label_changes(
         for done, (image, answer) in enumerate(as_done(work.classify, images, 2 * at_once), start=1):
             if isinstance(answer, Unreadable):
                 rejected.append(answer)
-            elif answer[0].label != answer[1].label:
-                changes.append(_change(image.key, *answer))
+            elif answer[0].best.label != answer[1].best.label:
+                changes.append(_change(image.key, answer[0].best, answer[1].best))
+                for_review[image.key] = (answer[0].for_review, answer[1].for_review)
                 etags[image.key] = image.etag
             progress(done, len(images))
     rejected.sort(key=lambda one: one.name)
@@ -128,7 +131,7 @@ def find_label_changes(
         source,
         Difference(first.name, second.name, compared, in_order(changes), 0, 0, tuple(rejected)),
         {key: Picture(source.bucket, key, etag) for key, etag in etags.items()},
-        (first.manifest.review_threshold, second.manifest.review_threshold),
+        for_review,
         listed,
     )
 
@@ -138,19 +141,30 @@ def _shuffled(image: _Stored) -> bytes:
 
 
 @dataclass(frozen=True)
+class _Answer:
+    best: Prediction
+    for_review: bool
+
+    @classmethod
+    def of(cls, pool: WorkerPool, data: bytes) -> Self:
+        seen = pool.classify(data, 1, _IMAGE_SECONDS)
+        return cls(seen.top[0], review_reason(seen.top[0], seen.novelty, pool.manifest) is not None)
+
+
+@dataclass(frozen=True)
 class _Work:
     images: ImageReader
     bucket: str
     pools: tuple[WorkerPool, WorkerPool]
 
-    def classify(self, image: _Stored) -> tuple[Prediction, Prediction] | Unreadable:
-        """The best prediction of each model, or why there is none."""
+    def classify(self, image: _Stored) -> tuple[_Answer, _Answer] | Unreadable:
+        """What each model says, or why there is nothing to say."""
         try:
             check_size(image.size_bytes, _LIMITS)
             reference = ImageRef(self.bucket, image.key)
             fetched = self.images.fetch(reference, _LIMITS.max_bytes, time_left=lambda: _IMAGE_SECONDS)
             check_size(fetched.size_bytes, _LIMITS)  # it may have been replaced since it was listed
-            before, after = (pool.classify(fetched.data, 1, _IMAGE_SECONDS).top[0] for pool in self.pools)
+            before, after = (_Answer.of(pool, fetched.data) for pool in self.pools)
         except ImageRejected as error:
             return Unreadable(image.key, error.code, error.message)
         return before, after

@@ -92,11 +92,11 @@ def _parts(found: LabelChanges, pictures: Mapping[str, bytes], made_at: str) -> 
     order = "Those first on which both models are sure: one of them is wrong, and nobody would be asked."
     limit = f" The first {len(shown):,} of {changed:,}; --format csv lists all." if len(shown) < changed else ""
     yield element("p", order + limit, "muted")
-    cards = (_card(change, pictures.get(change.photo), found.thresholds) for change in shown)
+    cards = (_card(change, pictures.get(change.photo), found.for_review[change.photo]) for change in shown)
     yield element("ul", join(cards), "cards")
 
 
-def _card(change: Change, picture: bytes | None, thresholds: tuple[float, float]) -> Html:
+def _card(change: Change, picture: bytes | None, for_review: tuple[bool, bool]) -> Html:
     name = printable(change.photo)
     shown = elements.picture(picture, "image/jpeg", name) if picture else element("div", "no picture", "missing")
     answers = ((change.a, change.a_confidence), (change.b, change.b_confidence))
@@ -104,7 +104,7 @@ def _card(change: Change, picture: bytes | None, thresholds: tuple[float, float]
         element(
             "p", join([text(f"{model}: "), element("strong", printable(label)), text(f" {confidence:.3f} "), review])
         )
-        for model, (label, confidence), threshold in zip("AB", answers, thresholds, strict=True)
-        for review in [elements.badge("review", "note") if confidence < threshold else text("")]
+        for model, (label, confidence), marked in zip("AB", answers, for_review, strict=True)
+        for review in [elements.badge("review", "note") if marked else text("")]
     ]
     return element("li", join([shown, *lines, element("p", name, "muted small")]))

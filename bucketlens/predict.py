@@ -84,6 +84,7 @@ def workers_of(opened: OpenBundle, count: int) -> Iterator[WorkerPool]:
         pool = WorkerPool(
             opened.manifest,
             opened.content,
+            opened.novelty,
             workers=count,
             limits=_LIMITS,
             plan_memory=lambda model, worker: share_of_decoding(

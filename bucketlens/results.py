@@ -29,6 +29,8 @@ COLUMNS = (
     "label",
     "confidence",
     "needs_review",
+    "review_reason",
+    "novelty",
     "error_code",
     "model_version",
     "classified_at",
@@ -173,9 +175,9 @@ def document(item: Item) -> dict[str, Any]:
         "image": {"bucket": bucket, "key": key, **{name: item.get(name) for name in facts}},
     }
     if item["status"] == Status.CLASSIFIED:
-        made["prediction"] = {name: item[name] for name in ("label", "confidence", "needs_review", "top")}
-        if "labels" in item:
-            made["prediction"]["labels"] = item["labels"]
+        made["prediction"] = {name: item[name] for name in ("label", "confidence", "needs_review", "top")} | {
+            name: item[name] for name in ("labels", "review_reason", "novelty") if name in item
+        }
     else:
         made["error"] = {"code": item["error_code"], "message": item["error_message"]}
     return made | {

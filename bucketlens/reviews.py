@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
@@ -21,7 +22,7 @@ from botocore.exceptions import ClientError
 from bucketlens.escaping import printable
 from bucketlens.results import Item, Query, find, get, look, plain
 from classifier.errors import UserError
-from classifier.records import timestamp
+from classifier.records import ReviewReason, timestamp
 from model_build.files import known_fields
 
 if TYPE_CHECKING:
@@ -257,12 +258,13 @@ class Quotas:
 class Candidate:
     """A prediction that nobody has decided about, in the order in which to look at them.
 
-    First what the model itself is unsure of (``needs_review``), then by the lead of the best label over the second:
-    margin sampling, which needs the fewest labels of the simple measures over many data sets
-    (https://arxiv.org/abs/2210.03822). Quantized models give many the same lead: these come in an order that has
-    nothing to do with their names, so that more than the first folder is looked at.
+    First what needs review, then by the lead of the best label over the second: margin sampling, which needs the fewest
+    labels of the simple measures over many data sets (https://arxiv.org/abs/2210.03822). The lead says nothing of what
+    the model does not know: what needs review for its novelty goes by that. Quantized models give many the same lead:
+    these come in an order that has nothing to do with their names, so that more than the first folder is looked at.
 
     Attributes:
+        lead: 0 to 1; of a novel one how far its novelty is from 1.
         shuffled: a digest of the URI.
         position: of the result among those it was read with.
     """
@@ -273,6 +275,7 @@ class Candidate:
     position: int
     label: str
     day: str
+    novel: bool
 
     @classmethod
     def of(cls, position: int, item: Item) -> Self | None:
@@ -284,22 +287,32 @@ class Candidate:
         # Of a multi-label model the labels are no alternatives: the call is close that is neither yes nor no.
         alternatives = len(item.get("top", [])) > 1 and "labels" not in item
         second = item["top"][1]["confidence"] if alternatives else min(best, 1 - best)
+        novel = item.get("review_reason") == ReviewReason.NOVELTY
         return cls(
             not item["needs_review"],
-            round(best - second, 6),
+            round(1 - item["novelty"] if novel else best - second, 6),
             hashlib.sha256(item["image_uri"].encode(errors="surrogatepass")).digest(),
             position,
             item["label"],
             item["classified_at"][:10],
+            novel,
         )
 
 
 def queue(candidates: Iterable[Candidate], quotas: Quotas) -> list[Candidate]:
-    """The candidates within the quotas, what to look at first at the beginning."""
+    """The candidates within the quotas, what to look at first at the beginning.
+
+    Those that need review for their confidence and for their novelty come in turn: neither waits for all of the other.
+    """
+    ordered = sorted(candidates)
+    unsure = [one for one in ordered if not (one.needs_no_review or one.novel)]
+    novel = [one for one in ordered if one.novel]
+    in_turn = [one for pair in zip_longest(unsure, novel) for one in pair if one is not None]
+    rest = [one for one in ordered if one.needs_no_review]
     labels: Counter[str] = Counter()
     days: Counter[str] = Counter()
     chosen = []
-    for one in sorted(candidates):
+    for one in (*in_turn, *rest):
         full = (labels[one.label] == quotas.per_label, days[one.day] == quotas.per_day)
         if not any(full):
             labels[one.label] += 1

@@ -220,6 +220,7 @@ def package(
     precision: float = 0.95,
     risk: float | None = None,
     review_threshold: float | None = None,
+    novelty_limit: float = 0.95,
     data: Path | None = None,
     watcher: Watcher = SILENT,
 ) -> Packaged:
@@ -230,6 +231,7 @@ def package(
         precision: that predictions not marked for review should have.
         risk: instead, guarantee with 95 % confidence that at most this share of them is wrong.
         review_threshold: instead, set the limit directly.
+        novelty_limit: share of known photos that are not marked for review as novel; 1 marks none.
         data: where the run's photos are now, if they have been moved.
 
     Example: ``package(Path("runs/digits"), Path("bundles/digits")).manifest.version``
@@ -248,6 +250,7 @@ def package(
         precision=precision,
         risk=risk,
         review_threshold=review_threshold,
+        novelty_limit=novelty_limit,
         data=data,
         progress=watcher.progress,
     )

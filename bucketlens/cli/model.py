@@ -232,6 +232,12 @@ def package(
     review_threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Set the review threshold by hand instead.")
     ] = None,
+    novelty_limit: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of known photos that are not marked for review as novel; 1 marks none."
+        ),
+    ] = 0.95,
 ) -> None:
     """Make a verified bundle: model, manifest, report and a few golden photos, copied from the test split.
 
@@ -248,6 +254,7 @@ def package(
             precision=precision,
             risk=risk,
             review_threshold=review_threshold,
+            novelty_limit=novelty_limit,
             data=data,
             watcher=screen,
         )

@@ -20,6 +20,7 @@ from bucketlens.cli.display import Format, TableOrJson, messages, progress_bar
 from bucketlens.escaping import json_text, printable
 from bucketlens.stack import DEFAULT_STACK, Stack, clients
 from classifier.errors import UserError
+from classifier.records import ReviewReason
 
 app = typer.Typer(help="Read predictions from the table.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -53,7 +54,7 @@ def get(
 def find(
     label: Annotated[str | None, typer.Option(help="Images with this label, most confident first.")] = None,
     min_confidence: Annotated[float | None, typer.Option(help="At least this confidence, 0 to 1.")] = None,
-    needs_review: Annotated[bool, typer.Option("--needs-review", help="Predictions below the threshold.")] = False,
+    needs_review: Annotated[bool, typer.Option("--needs-review", help="Predictions for a person to look at.")] = False,
     rejected: Annotated[bool, typer.Option("--rejected", help="Images that could not be classified.")] = False,
     prefix: PrefixOption = None,
     wait: Annotated[
@@ -188,7 +189,7 @@ def print_table(items: Iterator[results.Item], *, title: str | None = None, most
             _name(item),
             printable(item.get("label", "")),
             "" if confidence is None else f"{confidence:.4f}",
-            printable(item.get("error_code", "review" if item.get("needs_review") else "")),
+            printable(item.get("error_code", _review(item))),
             printable(item["model_version"]),
             printable(item["classified_at"]),
         )
@@ -204,8 +205,15 @@ def _line(item: results.Item) -> str:
     if item["status"] == "rejected":
         outcome = item["error_code"]
     else:
-        outcome = f"{item['label']} {item['confidence']:.4f}" + (" review" if item["needs_review"] else "")
+        outcome = f"{item['label']} {item['confidence']:.4f} {_review(item)}".rstrip()
     return printable(f"{item['classified_at']}  {_name(item)}  {outcome}  {item['model_version']}")
+
+
+def _review(item: results.Item) -> str:
+    """``review``, and why unless it is for the confidence, which is shown beside it."""
+    if not item.get("needs_review"):
+        return ""
+    return "review: novelty" if item.get("review_reason") == ReviewReason.NOVELTY else "review"
 
 
 def _name(item: results.Item) -> str:

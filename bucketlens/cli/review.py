@@ -72,7 +72,8 @@ def review(
 ) -> None:
     """Print what to look at first, or decide about images. The live gallery does both with pictures.
 
-    First come predictions that need review, then the others, the closest calls of the model at the beginning;
+    First come predictions that need review, the closest calls of the model and the most novel images in turn, then the
+    others, the closest calls at the beginning;
     --per-label and --per-day spread them. What is decided about does not come back, until the image changes.
 
     Example: bucketlens results review --image cats/tom.jpg --label lynx

@@ -98,7 +98,8 @@ def _described(outcome: Outcome) -> dict[str, Any]:
     if result.error is not None:
         return {**described, "error_code": result.error.code}
     best = result.to_document()["prediction"]
-    return {**described, **{name: best[name] for name in ("label", "confidence", "needs_review")}}
+    told = ("label", "confidence", "needs_review", "review_reason", "novelty")
+    return {**described, **{name: best[name] for name in told if name in best}}
 
 
 def _json(document: Any) -> str:

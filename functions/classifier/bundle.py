@@ -22,8 +22,8 @@ SCHEMA_VERSION = "1"
 MANIFEST_NAME = "manifest.json"
 POINTER_NAME = "current.json"
 MODEL_NAME = "model.tflite"
-GOLDEN_NAME = "golden/golden.json"
 REPORT_NAME = "report.html"
+NOVELTY_NAME = "novelty.npy"
 
 VERSION_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _S3_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<path>.*))?", re.DOTALL)
@@ -97,6 +97,27 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
+class EmbeddingSpec:
+    """The model's other output, of shape (1, features): what its last layer sees of an image.
+
+    Attributes:
+        name: of the output's tensor in the file.
+    """
+
+    name: str
+    features: int
+    dtype: str
+    quantization: Quantization | None = None
+
+
+@dataclass(frozen=True)
+class NoveltySpec:
+    """Predictions with a novelty over ``limit``, 0 to 1, are marked for review."""
+
+    limit: float
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything the function must know to serve the model, and everything a reader should know to trust it.
 
@@ -114,6 +135,8 @@ class Manifest:
     scaling: Scaling | None
     output: OutputSpec
     review_threshold: float
+    embedding: EmbeddingSpec | None = None
+    novelty: NoveltySpec | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     dataset: dict[str, Any] = field(default_factory=dict)
@@ -153,13 +176,13 @@ class Manifest:
             ModelIntegrityError: it is not a manifest, or one with parts missing or wrong.
             ModelIncompatibleError: it is of a schema version this code does not know.
         """
-        document = _json_object(data, MANIFEST_NAME)
+        document = json_object(data, MANIFEST_NAME)
         if document.get("schema_version") != SCHEMA_VERSION:
             raise ModelIncompatibleError(
                 f"{MANIFEST_NAME} has schema version {document.get('schema_version')!r}; this code reads"
                 f" {SCHEMA_VERSION!r}. Publish the model with this release of Bucketlens, or update the function"
             )
-        manifest = _parsed(MANIFEST_NAME, lambda: cls._from_document(document))
+        manifest = parsed(MANIFEST_NAME, lambda: cls._from_document(document))
         manifest._check()
         return manifest
 
@@ -191,6 +214,8 @@ class Manifest:
                 thresholds=_thresholds(document["output"].get("thresholds")),
             ),
             review_threshold=float(document["review_threshold"]),
+            embedding=_embedding(document.get("embedding")),
+            novelty=None if document.get("novelty") is None else NoveltySpec(float(document["novelty"]["limit"])),
             metrics=dict(document.get("metrics", {})),
             training=dict(document.get("training", {})),
             dataset=dict(document.get("dataset", {})),
@@ -232,6 +257,15 @@ class Manifest:
             (not 0 < self.output.temperature < math.inf, "the temperature is not a positive number"),
             (not 0 <= self.review_threshold <= 1, "the review threshold is not between 0 and 1"),
             (self.scaling is not None and not all(self.scaling.std), "the scaling divides by zero"),
+            (
+                self.embedding is not None and self.embedding.dtype not in _DTYPES,
+                f"embedding dtype is not one of {', '.join(_DTYPES)}",
+            ),
+            (
+                self.novelty is not None and (self.embedding is None or NOVELTY_NAME not in self.files),
+                f"it has a novelty limit, but no embedding or no {NOVELTY_NAME}",
+            ),
+            (self.novelty is not None and not 0 <= self.novelty.limit <= 1, "the novelty limit is not between 0 and 1"),
         ]
         for wrong, what in problems:
             if wrong:
@@ -251,48 +285,11 @@ class Pointer:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises ModelIntegrityError for anything but a pointer."""
-        document = _json_object(data, POINTER_NAME)
-        pointer = _parsed(POINTER_NAME, lambda: cls(str(document["version"]), str(document["manifest_sha256"])))
+        document = json_object(data, POINTER_NAME)
+        pointer = parsed(POINTER_NAME, lambda: cls(str(document["version"]), str(document["manifest_sha256"])))
         if not VERSION_PATTERN.fullmatch(pointer.version):
             raise ModelIntegrityError(f"{POINTER_NAME} names {pointer.version!r}, which is not a version")
         return pointer
-
-
-@dataclass(frozen=True)
-class GoldenPhoto:
-    """A photo of the bundle and the probabilities, in label order, that it had when the bundle was packaged."""
-
-    file: str
-    probabilities: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class GoldenSet:
-    """``golden/golden.json``: photos that prove that this machine computes what the build machine computed.
-
-    ``tolerance`` is the largest absolute difference allowed in any one probability.
-    """
-
-    tolerance: float
-    photos: tuple[GoldenPhoto, ...]
-
-    def to_bytes(self) -> bytes:
-        return (json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n").encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Raises ModelIntegrityError for anything but a golden set."""
-        document = _json_object(data, GOLDEN_NAME)
-        return _parsed(
-            GOLDEN_NAME,
-            lambda: cls(
-                tolerance=float(document["tolerance"]),
-                photos=tuple(
-                    GoldenPhoto(str(photo["file"]), tuple(float(p) for p in photo["probabilities"]))
-                    for photo in document["photos"]
-                ),
-            ),
-        )
 
 
 @dataclass(frozen=True)
@@ -381,14 +378,16 @@ def verify(name: str, data: bytes, expected: FileEntry, mend: str = "Publish the
     return data
 
 
-def _json_object(data: bytes, name: str) -> dict[str, Any]:
-    document = _parsed(name, lambda: json.loads(data))
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object that file ``name`` of a bundle holds; raises ModelIntegrityError for anything else."""
+    document = parsed(name, lambda: json.loads(data))
     if not isinstance(document, dict):
         raise ModelIntegrityError(f"{name} is not a JSON object")
     return document
 
 
-def _parsed(name: str, parse: Callable[[], T]) -> T:
+def parsed(name: str, parse: Callable[[], T]) -> T:
+    """What ``parse`` makes of file ``name`` of a bundle; raises ModelIntegrityError where it stumbles over its form."""
     try:
         return parse()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -401,6 +400,17 @@ def _quantization(document: dict[str, Any] | None) -> Quantization | None:
 
 def _thresholds(values: Any) -> tuple[float, ...] | None:
     return None if values is None else tuple(float(value) for value in values)
+
+
+def _embedding(document: dict[str, Any] | None) -> EmbeddingSpec | None:
+    if document is None:
+        return None
+    return EmbeddingSpec(
+        str(document["name"]),
+        int(document["features"]),
+        str(document["dtype"]),
+        _quantization(document.get("quantization")),
+    )
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

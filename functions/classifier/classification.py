@@ -13,7 +13,7 @@ from classifier.bundle import Manifest
 from classifier.errors import ImageRejected
 from classifier.imaging import Limits, check_size
 from classifier.model import Classified, Prediction
-from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, timestamp
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, ReviewReason, timestamp
 
 if TYPE_CHECKING:
     from classifier.images import Fetched
@@ -54,6 +54,7 @@ def classify_image(
     timing: dict[str, float] = {}
     top: tuple[Prediction, ...] = ()
     labels: tuple[str, ...] | None = None
+    novelty: float | None = None
     error: Rejection | None = None
     facts, manifest = image, model.manifest
     try:
@@ -68,11 +69,10 @@ def classify_image(
         check_size(fetched.size_bytes, limits)
         seen = model.classify(fetched.data, top_k, time_left())
         facts = replace(facts, format=seen.format, width=seen.width, height=seen.height)
-        top, labels = seen.top, seen.labels
+        top, labels, novelty = seen.top, seen.labels, seen.novelty
         timing |= seen.timing_ms
     except ImageRejected as rejected:
         error = Rejection.of(rejected)
-    threshold = manifest.review_threshold if review_threshold is None else review_threshold
     return Result(
         image=facts,
         model=model_identity(manifest),
@@ -80,10 +80,27 @@ def classify_image(
         request_id=request_id,
         top=top,
         labels=labels,
-        needs_review=bool(top) and top[0].confidence < threshold,
+        novelty=novelty,
+        review_reason=review_reason(top[0], novelty, manifest, review_threshold) if top else None,
         error=error,
         timing_ms=timing,
     )
+
+
+def review_reason(
+    best: Prediction, novelty: float | None, manifest: Manifest, review_threshold: float | None = None
+) -> ReviewReason | None:
+    """Why a person should look at a prediction, if so.
+
+    How sure a model is says nothing of an image that it does not know: where both reasons apply, it is the novelty.
+
+    Args:
+        review_threshold: None takes the manifest's.
+    """
+    if novelty is not None and manifest.novelty is not None and novelty > manifest.novelty.limit:
+        return ReviewReason.NOVELTY
+    threshold = manifest.review_threshold if review_threshold is None else review_threshold
+    return ReviewReason.CONFIDENCE if best.confidence < threshold else None
 
 
 def model_identity(manifest: Manifest) -> ModelIdentity:

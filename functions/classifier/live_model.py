@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from aws_lambda_powertools import Logger
 
-from classifier.bundle import Manifest
-from classifier.loader import BundleLoader
+from classifier.loader import Bundle, BundleLoader
 from classifier.memory import resident_bytes, share_of_decoding
 from classifier.pool import WorkerPool
 from classifier.s3 import ReadableS3
@@ -51,16 +50,17 @@ def load_model(settings: ServingSettings, s3: ReadableS3) -> ServedModel:
     """
     return ServedModel(
         BundleLoader(settings.model_uri, s3),
-        lambda manifest, content: _workers(settings, manifest, content),
+        lambda bundle: _workers(settings, bundle),
         golden_test=settings.golden_test,
         clock=time.monotonic,
     )
 
 
-def _workers(settings: ServingSettings, manifest: Manifest, content: bytes) -> WorkerPool:
+def _workers(settings: ServingSettings, bundle: Bundle) -> WorkerPool:
     return WorkerPool(
-        manifest,
-        content,
+        bundle.manifest,
+        bundle.model,
+        bundle.novelty,
         workers=settings.workers,
         limits=settings.limits,
         plan_memory=lambda model, worker: share_of_decoding(

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from classifier.aws_calls import AwsError
 from classifier.bundle import (
-    GOLDEN_NAME,
     MANIFEST_NAME,
     MODEL_NAME,
+    NOVELTY_NAME,
     POINTER_NAME,
     FileEntry,
-    GoldenSet,
     Manifest,
     ModelUri,
     Pointer,
     verify,
 )
 from classifier.errors import ModelIntegrityError, ModelUnavailable
+from classifier.golden import GOLDEN_NAME, GoldenSet
 from classifier.s3 import GetObject, ReadableS3
 
 CHECK_INTERVAL_SECONDS = 60.0
@@ -29,10 +29,15 @@ CHECK_INTERVAL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: its manifest, the content of its ``model.tflite``, and its other files on demand."""
+    """A verified bundle: its manifest, the content of its ``model.tflite``, and its other files on demand.
+
+    Attributes:
+        novelty: the content of ``novelty.npy``; nothing for a bundle without.
+    """
 
     manifest: Manifest
     model: bytes
+    novelty: bytes
     read: Callable[[str], bytes]
 
     def golden(self) -> GoldenSet:
@@ -109,7 +114,8 @@ class BundleLoader:
         def read(name: str) -> bytes:
             return verify(name, self._get(folder + name)[0], _entry(manifest, name), mend)
 
-        return Bundle(manifest, read(MODEL_NAME), read)
+        novelty = b"" if manifest.novelty is None else read(NOVELTY_NAME)
+        return Bundle(manifest, read(MODEL_NAME), novelty, read)
 
     def _get(self, key: str) -> tuple[bytes, str]:
         found = self._got(key, None)

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from classifier.processor import Outcome, OutcomeStatus
+from classifier.records import ReviewReason
 
 _STAGES = ("fetch", "decode", "predict")
 _COUNT, _MILLISECONDS = "Count", "Milliseconds"
@@ -48,6 +49,7 @@ class InvocationMetrics:
         for status in OutcomeStatus:
             self.count(f"Images{status.capitalize()}", counts[status])
         self.count("ImagesForReview", sum(result.needs_review for result in results))
+        self.count("NovelImages", sum(result.review_reason is ReviewReason.NOVELTY for result in results))
         self.count("EventsSkipped", skipped)
         for stage in _STAGES:
             times = [round(result.timing_ms[stage], 2) for result in results if stage in result.timing_ms]

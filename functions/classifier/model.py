@@ -5,15 +5,26 @@ from __future__ import annotations
 import importlib.metadata
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.bundle import MULTI_LABEL, SIGMOID, GoldenSet, InputSpec, Manifest, OutputSpec, Quantization
-from classifier.errors import ImageRejected, ModelIncompatibleError
+from classifier.bundle import (
+    MULTI_LABEL,
+    NOVELTY_NAME,
+    SIGMOID,
+    EmbeddingSpec,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    Quantization,
+)
+from classifier.errors import ModelIncompatibleError
+from classifier.golden import GoldenSet, check_golden
+from classifier.novelty import KnownPhotos
 
 try:
     from ai_edge_litert.interpreter import Interpreter
@@ -38,7 +49,11 @@ class InterpreterFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a ``.tflite`` file says of itself. Input shape is (1, height, width, 3), output shape (1, outputs)."""
+    """What a ``.tflite`` file says of itself. Input shape is (1, height, width, 3), output shape (1, outputs).
+
+    Attributes:
+        embedding: of a model with another output beside that.
+    """
 
     height: int
     width: int
@@ -47,6 +62,22 @@ class ModelFacts:
     outputs: int
     output_dtype: str
     output_quantization: Quantization | None
+    embedding: EmbeddingSpec | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an image.
+
+    Attributes:
+        probabilities: calibrated; float32, (labels,), each in [0, 1], or NaN where the model's output is not finite.
+        novelty: 0 to 1; see :meth:`classifier.novelty.KnownPhotos.novelty`. None of a model without.
+        embedding: float32, (features,); None of a model without.
+    """
+
+    probabilities: NDArray[np.float32]
+    novelty: float | None = None
+    embedding: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +98,7 @@ class Classified:
         top: the k best labels, best first.
         timing_ms: wall-clock milliseconds of the stages ``decode`` and ``predict``.
         labels: of a multi-label model, those that apply, best first; None of any other.
+        novelty: 0 to 1; None of a model without.
     """
 
     format: str
@@ -75,19 +107,23 @@ class Classified:
     top: tuple[Prediction, ...]
     timing_ms: Mapping[str, float]
     labels: tuple[str, ...] | None = None
+    novelty: float | None = None
 
 
 def interpreter_facts() -> InterpreterFacts:
     return InterpreterFacts(_LIBRARY, importlib.metadata.version(_LIBRARY))
 
 
-def inspect(content: bytes) -> ModelFacts:
-    """Read input and output of a ``.tflite`` classifier.
+def inspect(content: bytes, labels: int | None = None) -> ModelFacts:
+    """Read input and outputs of a ``.tflite`` classifier.
+
+    Args:
+        labels: how many it has. Of two outputs the first with as many values is that of the labels, else the first.
 
     Raises:
         ModelIncompatibleError: the interpreter refuses the file, or it is not an image classifier.
     """
-    return _facts(_interpreter(content))
+    return _facts(_interpreter(content), labels)
 
 
 class Model:
@@ -97,49 +133,64 @@ class Model:
     (measured), and batches gain nothing over single images.
     """
 
-    def __init__(self, manifest: Manifest, interpreter: Any) -> None:
+    def __init__(self, manifest: Manifest, interpreter: Any, known: KnownPhotos | None = None) -> None:
         self.manifest = manifest
         self._interpreter = interpreter
+        self._known = known
         self._input = interpreter.get_input_details()[0]["index"]
-        self._output = interpreter.get_output_details()[0]["index"]
+        output, embedding = _outputs(interpreter, manifest.outputs)
+        self._output = output["index"]
+        self._embedding = None if embedding is None else embedding["index"]
         self._input_table = input_table(manifest)
         # One column for all channels, the usual case, is looked up in a fifth of the time that three are.
         uniform = bool((self._input_table == self._input_table[:, :1]).all())
         self._shared_column = np.ascontiguousarray(self._input_table[:, 0]) if uniform else None
 
     @classmethod
-    def load(cls, content: bytes | Path, manifest: Manifest) -> Self:
+    def load(cls, content: bytes | Path, manifest: Manifest, novelty: bytes = b"") -> Self:
         """Load a model and run it once.
 
         Args:
             content: the verified ``model.tflite``, or where it lies.
-            manifest: the bundle's manifest, which the file must agree with.
+            manifest: the bundle's manifest, which the files must agree with.
+            novelty: the verified ``novelty.npy`` of a bundle with one.
 
         Raises:
             ModelIncompatibleError: the interpreter refuses the file, the file and the manifest disagree, or what comes
                 out for a black picture is no probability.
         """
         interpreter = _interpreter(content, (manifest.input.height, manifest.input.width))
-        _check_agreement(_facts(interpreter), manifest)
-        model = cls(manifest, interpreter)
+        facts = _facts(interpreter, manifest.outputs)
+        _check_agreement(facts, manifest)
+        known = None if manifest.novelty is None else KnownPhotos.from_bytes(novelty)
+        if known is not None and (facts.embedding is None or facts.embedding.features != known.features):
+            raise ModelIncompatibleError(
+                f"the embeddings in {NOVELTY_NAME} have {known.features} features, unlike the model's"
+            )
+        model = cls(manifest, interpreter, known)
         blank = np.zeros((manifest.input.height, manifest.input.width, _CHANNELS), np.uint8)
         if not np.isfinite(model.predict(blank)).all():
             raise ModelIncompatibleError("the model returns NaN for a black picture: train or convert it again")
         return model
 
     def predict(self, tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Calibrated probabilities of one image.
+        """The probabilities of :meth:`answer`."""
+        return self.answer(tensor).probabilities
+
+    def answer(self, tensor: NDArray[np.uint8]) -> Answer:
+        """Run the model on one image.
 
         Args:
             tensor: uint8, (height, width, 3), RGB, as :meth:`Manifest.decode` makes it.
 
-        Returns:
-            float32, (labels,), each in [0, 1], or NaN where the model's output is not finite.
-
         Raises:
             ModelIncompatibleError: the interpreter fails on this model.
         """
-        return probabilities(self.run(tensor), self.manifest.output)
+        predicted, spec = probabilities(self.run(tensor), self.manifest.output), self.manifest.embedding
+        if spec is None:
+            return Answer(predicted)
+        embedding = dequantized(self._interpreter.get_tensor(self._embedding)[0], spec).astype(np.float32)
+        return Answer(predicted, None if self._known is None else self._known.novelty(embedding), embedding)
 
     def run(self, tensor: NDArray[np.uint8]) -> NDArray[Any]:
         """The output as it is stored, (outputs,), in its own dtype; argument and errors as of :meth:`predict`."""
@@ -162,39 +213,10 @@ class Model:
     def check_golden(self, golden: GoldenSet, read: Callable[[str], bytes]) -> None:
         """:func:`check_golden` in this process."""
 
-        def predicted(photo: bytes) -> NDArray[np.float32]:
-            return self.predict(self.manifest.decode(photo).tensor)
+        def answer(photo: bytes) -> Answer:
+            return self.answer(self.manifest.decode(photo).tensor)
 
-        check_golden(golden, len(self.manifest.labels), read, predicted)
-
-
-def check_golden(
-    golden: GoldenSet, labels: int, read: Callable[[str], bytes], predicted: Callable[[bytes], NDArray[np.float32]]
-) -> None:
-    """Prove that decoding and prediction give here what they gave on the build machine.
-
-    Args:
-        golden: the bundle's golden set.
-        labels: how many the model has.
-        read: content of a file of the bundle by its name.
-        predicted: probabilities of an image file, float32, (labels,).
-
-    Raises:
-        ModelIncompatibleError: names the photo that differs and by how much.
-    """
-    for photo in golden.photos:
-        expected = np.asarray(photo.probabilities, np.float32)
-        if expected.shape != (labels,):
-            raise ModelIncompatibleError(f"golden photo {photo.file} has {expected.size} probabilities, not {labels}")
-        try:
-            difference = float(np.abs(predicted(read(photo.file)) - expected).max())
-        except ImageRejected as error:
-            raise ModelIncompatibleError(f"golden photo {photo.file} cannot be decoded: {error}") from error
-        if not difference <= golden.tolerance:
-            raise ModelIncompatibleError(
-                f"golden photo {photo.file} differs by {difference:.4f} from its published probabilities"
-                f" (allowed: {golden.tolerance}): this interpreter or decoder does not reproduce the packaged results"
-            )
+        check_golden(golden, len(self.manifest.labels), read, answer)
 
 
 def above_thresholds(probabilities: NDArray[np.float32], output: OutputSpec) -> list[int] | None:
@@ -258,7 +280,7 @@ def probabilities(stored: NDArray[Any], output: OutputSpec) -> NDArray[np.float3
     return calibrated
 
 
-def dequantized(stored: NDArray[Any], output: OutputSpec) -> NDArray[np.float64]:
+def dequantized(stored: NDArray[Any], output: OutputSpec | EmbeddingSpec) -> NDArray[np.float64]:
     """The real values of a stored output, of its shape."""
     values: NDArray[np.float64] = stored.astype(np.float64)
     if output.quantization is not None:
@@ -281,26 +303,47 @@ def _interpreter(content: bytes | Path, size: tuple[int, int] | None = None) -> 
     return interpreter
 
 
-def _facts(interpreter: Any) -> ModelFacts:
+def _outputs(interpreter: Any, labels: int | None) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The output of the labels and, if there are two, the other one. A file has its outputs in one order for good."""
+    outputs = interpreter.get_output_details()
+    if len(outputs) == 1:
+        return outputs[0], None
+    first, second = outputs
+    swapped = labels not in (None, first["shape"][-1]) and labels == second["shape"][-1]
+    return (second, first) if swapped else (first, second)
+
+
+def _facts(interpreter: Any, labels: int | None) -> ModelFacts:
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1:
+    if len(inputs) != 1 or len(outputs) not in (1, 2):
         raise ModelIncompatibleError(
-            f"the model has {len(inputs)} inputs and {len(outputs)} outputs; an image classifier has one of each"
+            f"the model has {len(inputs)} inputs and {len(outputs)} outputs; an image classifier has one input and one"
+            " output, and at most an embedding besides"
         )
     shape = tuple(int(n) for n in inputs[0]["shape"])
     if len(shape) != 4 or shape[0] != 1 or shape[3] != _CHANNELS:
         raise ModelIncompatibleError(f"the model's input has shape {shape}, not (1, height, width, {_CHANNELS})")
-    output_shape = tuple(int(n) for n in outputs[0]["shape"])
-    if len(output_shape) != 2 or output_shape[0] != 1:
-        raise ModelIncompatibleError(f"the model's output has shape {output_shape}, not (1, labels)")
+    output, embedding = _outputs(interpreter, labels)
+    for what, one in (("labels", output), ("features", embedding)):
+        output_shape = () if one is None else tuple(int(n) for n in one["shape"])
+        if one is not None and (len(output_shape) != 2 or output_shape[0] != 1):
+            raise ModelIncompatibleError(f"the model's output has shape {output_shape}, not (1, {what})")
     return ModelFacts(
         height=shape[1],
         width=shape[2],
         input_dtype=np.dtype(inputs[0]["dtype"]).name,
         input_quantization=_quantization(inputs[0]),
-        outputs=output_shape[1],
-        output_dtype=np.dtype(outputs[0]["dtype"]).name,
-        output_quantization=_quantization(outputs[0]),
+        outputs=int(output["shape"][1]),
+        output_dtype=np.dtype(output["dtype"]).name,
+        output_quantization=_quantization(output),
+        embedding=None
+        if embedding is None
+        else EmbeddingSpec(
+            embedding["name"],
+            int(embedding["shape"][1]),
+            np.dtype(embedding["dtype"]).name,
+            _quantization(embedding),
+        ),
     )
 
 
@@ -318,6 +361,7 @@ def _check_agreement(facts: ModelFacts, manifest: Manifest) -> None:
         ("number of outputs", facts.outputs, manifest.outputs),
         ("output dtype", facts.output_dtype, manifest.output.dtype),
         ("output quantization", facts.output_quantization, manifest.output.quantization),
+        ("embedding", facts.embedding, manifest.embedding),
     ]
     for what, actual, stated in compared:
         if not _same(actual, stated):
@@ -325,6 +369,11 @@ def _check_agreement(facts: ModelFacts, manifest: Manifest) -> None:
 
 
 def _same(actual: Any, stated: Any) -> bool:
+    if isinstance(actual, EmbeddingSpec) and isinstance(stated, EmbeddingSpec):
+        return (
+            _same(actual.quantization, stated.quantization)
+            and replace(actual, quantization=stated.quantization) == stated
+        )
     if isinstance(actual, Quantization) and isinstance(stated, Quantization):
         # The manifest holds the decimal text of what the file holds as float32.
         return actual.zero_point == stated.zero_point and math.isclose(actual.scale, stated.scale, rel_tol=1e-6)

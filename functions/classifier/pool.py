@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifier import seed
 from classifier.bundle import Manifest
@@ -33,7 +32,7 @@ from classifier.errors import (
     OutOfTime,
 )
 from classifier.imaging import Limits, sniff
-from classifier.model import Classified, Prediction
+from classifier.model import Answer, Classified, Prediction
 from classifier.worker import DECODED, DECODING, IMAGE, MODEL
 
 CPU_SECONDS = 10.0
@@ -107,6 +106,7 @@ class _Answer:
     height: int
     best: list[tuple[int, float]]
     above: list[int] | None
+    novelty: float | None
     timing_ms: dict[str, float]
 
 
@@ -118,7 +118,9 @@ class _Worker:
         ModelUnavailable: no process could be started.
     """
 
-    def __init__(self, parent: seed.Seed, model: ModelFile, manifest: Manifest, hang_seconds: float) -> None:
+    def __init__(
+        self, parent: seed.Seed, model: ModelFile, manifest: Manifest, novelty: bytes, hang_seconds: float
+    ) -> None:
         self.usable = True
         self._seed = parent
         self._hang_seconds = hang_seconds
@@ -133,8 +135,9 @@ class _Worker:
         self._progress = mmap.mmap(progress, 1)
         document = manifest.to_bytes()
         try:
-            socket.send_fds(self._connection, [MODEL.pack(len(document))], [model.descriptor, progress])
-            self._send(document, deadline=math.inf)
+            header = MODEL.pack(len(document), len(novelty))
+            socket.send_fds(self._connection, [header], [model.descriptor, progress])
+            self._send(document + novelty, deadline=math.inf)
             loaded = self._read(deadline=math.inf)
         except _Hung as error:
             self.close()
@@ -194,6 +197,7 @@ class _Worker:
             height=facts["height"],
             best=[(index, confidence) for index, confidence in facts["top"]],
             above=facts["above"],
+            novelty=facts["novelty"],
             timing_ms={"decode": facts["decode"], "predict": facts["predict"]},
         )
 
@@ -246,6 +250,7 @@ class WorkerPool:
 
     Args:
         content: the verified ``model.tflite``.
+        novelty: the verified ``novelty.npy`` of a bundle with one.
         workers: how many images are decoded and classified at the same time.
         plan_memory: bytes that one image may take, from what the model and each worker with it take.
         cpu_seconds: of decoding one image.
@@ -261,6 +266,7 @@ class WorkerPool:
         self,
         manifest: Manifest,
         content: bytes,
+        novelty: bytes = b"",
         *,
         workers: int,
         limits: Limits,
@@ -273,6 +279,7 @@ class WorkerPool:
         self._running_seed = running_seed
         self._hang_seconds = hang_seconds
         self._model = ModelFile(content)
+        self._novelty = novelty
         first = self._start()
         memory = plan_memory(self._model.size_bytes, first.private_bytes)
         self.bounds = Bounds(limits, memory, cpu_seconds)
@@ -299,13 +306,13 @@ class WorkerPool:
         labels = self.manifest.labels
         top = tuple(Prediction(labels[index], confidence) for index, confidence in answer.best)
         above = None if answer.above is None else tuple(labels[index] for index in answer.above)
-        return Classified(answer.format, answer.width, answer.height, top, answer.timing_ms, above)
+        return Classified(answer.format, answer.width, answer.height, top, answer.timing_ms, above, answer.novelty)
 
-    def probabilities(self, data: bytes) -> NDArray[np.float32]:
-        """Calibrated probabilities of one image in label order: float32, (labels,). Raises as :meth:`classify`."""
+    def answer(self, data: bytes) -> Answer:
+        """Probabilities of one image in label order, and its novelty. Raises as :meth:`classify`."""
         bounds = replace(self.bounds, limits=Limits())
         answer = self._classify(data, bounds, len(self.manifest.labels), math.inf)
-        return np.array([confidence for _, confidence in sorted(answer.best)], np.float32)
+        return Answer(np.array([confidence for _, confidence in sorted(answer.best)], np.float32), answer.novelty)
 
     def close(self) -> None:
         """End the workers that are not at work; those that are end when they are done."""
@@ -343,7 +350,7 @@ class WorkerPool:
             self._slots.put(worker if worker is not None and worker.usable else None)
 
     def _start(self) -> _Worker:
-        return _Worker(self._running_seed(), self._model, self.manifest, self._hang_seconds)
+        return _Worker(self._running_seed(), self._model, self.manifest, self._novelty, self._hang_seconds)
 
     def _replacement(self) -> _Worker:
         try:

@@ -31,6 +31,13 @@ class Status(StrEnum):
     REJECTED = "rejected"
 
 
+class ReviewReason(StrEnum):
+    """Why a person should look at a prediction."""
+
+    CONFIDENCE = "confidence"
+    NOVELTY = "novelty"
+
+
 @dataclass(frozen=True)
 class ImageFacts:
     """The image a result speaks of; what is not known of a rejected one is None.
@@ -74,7 +81,10 @@ class Rejection:
 class Result:
     """What became of one image: ``top`` (best first) of a classified one, or ``error`` of a rejected one.
 
-    ``labels`` are those that apply, best first, where a multi-label model classified it.
+    Attributes:
+        labels: those that apply, best first, where a multi-label model classified it.
+        novelty: 0 to 1, the percentile of the image's distance among known photos; None of a model without.
+        review_reason: None where nobody needs to look.
     """
 
     image: ImageFacts
@@ -83,13 +93,18 @@ class Result:
     request_id: str
     top: tuple[Prediction, ...] = ()
     labels: tuple[str, ...] | None = None
-    needs_review: bool = False
+    novelty: float | None = None
+    review_reason: ReviewReason | None = None
     error: Rejection | None = None
     timing_ms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def status(self) -> Status:
         return Status.CLASSIFIED if self.error is None else Status.REJECTED
+
+    @property
+    def needs_review(self) -> bool:
+        return self.review_reason is not None
 
     @property
     def is_of_deleted(self) -> bool:
@@ -109,9 +124,7 @@ class Result:
         }
         if self.error is None:
             top = [{"label": p.label, "confidence": round(p.confidence, _DIGITS)} for p in self.top]
-            document["prediction"] = {**top[0], "needs_review": self.needs_review, "top": top}
-            if self.labels is not None:
-                document["prediction"]["labels"] = list(self.labels)
+            document["prediction"] = {**top[0], "needs_review": self.needs_review, "top": top, **self._optional()}
         else:
             document["error"] = dict(vars(self.error))
         document["model"] = dict(vars(self.model))
@@ -119,6 +132,17 @@ class Result:
         document["classified_at"] = self.classified_at
         document["request_id"] = self.request_id
         return document
+
+    def _optional(self) -> dict[str, Any]:
+        """The prediction's fields that not every model or prediction has."""
+        optional: dict[str, Any] = {}
+        if self.labels is not None:
+            optional["labels"] = list(self.labels)
+        if self.review_reason is not None:
+            optional["review_reason"] = str(self.review_reason)
+        if self.novelty is not None:
+            optional["novelty"] = round(self.novelty, _DIGITS)
+        return optional
 
     def to_line(self) -> bytes:
         """The document as one line of UTF-8 JSON with a final newline, as Athena and jq read it."""
@@ -142,6 +166,8 @@ class Result:
             "top": {"L": [_prediction(p) for p in self.top]} if self.top else None,
             "labels": None if self.labels is None else {"L": [{"S": label} for label in self.labels]},
             "needs_review": {"BOOL": self.needs_review},
+            "review_reason": _string(self.review_reason),
+            "novelty": None if self.novelty is None else _number(self.novelty),
             "attention": _string(attention),
             "error_code": _string(self.error.code if self.error else None),
             "error_message": _string(self.error.message if self.error else None),

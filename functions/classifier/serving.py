@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from classifier.bundle import Manifest
 from classifier.errors import ModelUnavailable
-from classifier.loader import CHECK_INTERVAL_SECONDS, BundleLoader
-from classifier.model import Classified, check_golden
+from classifier.golden import check_golden
+from classifier.loader import CHECK_INTERVAL_SECONDS, Bundle, BundleLoader
+from classifier.model import Classified
 from classifier.pool import WorkerPool
 
 
@@ -24,7 +25,7 @@ class ServedModel:
     """Holds the live model and the worker processes that run it.
 
     Args:
-        start_workers: from a manifest and the content of its model.
+        start_workers: from a verified bundle.
         golden_test: prove every loaded bundle on its golden photos first.
         clock: seconds, monotonic.
     """
@@ -32,7 +33,7 @@ class ServedModel:
     def __init__(
         self,
         loader: BundleLoader,
-        start_workers: Callable[[Manifest, bytes], WorkerPool],
+        start_workers: Callable[[Bundle], WorkerPool],
         *,
         golden_test: bool,
         clock: Callable[[], float],
@@ -81,7 +82,7 @@ class ServedModel:
 
     def _load(self) -> WorkerPool:
         bundle = self._loader.load()
-        workers = self._start_workers(bundle.manifest, bundle.model)
+        workers = self._start_workers(bundle)
         if self._golden_test:
-            check_golden(bundle.golden(), len(bundle.manifest.labels), bundle.read, workers.probabilities)
+            check_golden(bundle.golden(), len(bundle.manifest.labels), bundle.read, workers.answer)
         return workers

@@ -4,7 +4,7 @@ Nothing that an image does here reaches the function: what it may cost is limite
 crashes, hangs or leaks is replaced. The function speaks to it over one socket:
 
 - first the model: a :data:`MODEL` header with the file's descriptor and that of a byte of shared memory, then the
-  manifest. The answer is what the worker occupies by itself.
+  manifest and ``novelty.npy``. The answer is what the worker occupies by itself.
 - then images: an :data:`IMAGE` header and the file. The answer is what the picture is and what the model says. In the
   shared byte stands how far the image has come (:data:`DECODED`), so that when no answer comes it is known whether it
   was the decoder that failed; a message of its own would wake the function for each image once more.
@@ -33,10 +33,10 @@ from classifier.errors import CorruptImage, ImageRejected, ModelIncompatibleErro
 from classifier.imaging import Limits
 from classifier.model import Model, above_thresholds
 
-Load = Callable[[Path, Manifest], Model]
+Load = Callable[[Path, Manifest, bytes], Model]
 
-MODEL = struct.Struct("<Q")
-"""Length of the manifest in bytes."""
+MODEL = struct.Struct("<QQ")
+"""Lengths of the manifest and of ``novelty.npy`` in bytes; 0 for a bundle without."""
 IMAGE = struct.Struct("<QQQdI")
 """Length of the file, memory for its decoding in bytes, most pixels, seconds of CPU time, how many labels to name."""
 
@@ -58,13 +58,14 @@ def serve(connection: socket.socket, load: Load) -> None:
     with connection, connection.makefile("rb") as stream:
         if not header:
             return
-        manifest = Manifest.from_bytes(stream.read(MODEL.unpack(header)[0]))
+        manifest_length, novelty_length = MODEL.unpack(header)
+        manifest, novelty = Manifest.from_bytes(stream.read(manifest_length)), stream.read(novelty_length)
         signal.setitimer(signal.ITIMER_PROF, _LOAD_SECONDS)
         progress = mmap.mmap(descriptors[1], 1)
         os.close(descriptors[1])
         started = time.process_time()
         try:
-            model = load(Path(f"/proc/self/fd/{descriptors[0]}"), manifest)
+            model = load(Path(f"/proc/self/fd/{descriptors[0]}"), manifest, novelty)
         except ModelIncompatibleError as error:
             _answer(connection, code=error.code, message=str(error))
             return
@@ -102,17 +103,18 @@ class _Served:
             self._progress[0] = DECODED
             signal.setitimer(signal.ITIMER_PROF, self._predict_seconds)
             started = time.perf_counter()
-            probabilities = self._model.predict(image.tensor)
-            if not np.isfinite(probabilities).all():
+            said = self._model.answer(image.tensor)
+            if not np.isfinite(said.probabilities).all():
                 raise CorruptImage("the model returns NaN for this picture")
-            best = np.argsort(-probabilities, kind="stable")[:top_k]
+            best = np.argsort(-said.probabilities, kind="stable")[:top_k]
             answer: dict[str, Any] = {
                 "format": image.format,
                 "width": image.width,
                 "height": image.height,
                 "decode": decode,
-                "top": [[int(index), float(probabilities[index])] for index in best],
-                "above": above_thresholds(probabilities, self._model.manifest.output),
+                "top": [[int(index), float(said.probabilities[index])] for index in best],
+                "above": above_thresholds(said.probabilities, self._model.manifest.output),
+                "novelty": said.novelty,
                 "predict": _milliseconds_since(started),
             }
         except (ImageRejected, ModelIncompatibleError) as error:

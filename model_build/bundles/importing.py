@@ -79,12 +79,14 @@ def import_model(
         raise UserError(f"{request.tflite} is not a TensorFlow Lite model (no TFL3 mark in it)")
     labels = read_labels(request.labels, say)
     try:
-        facts = inspect_quietly(content)
+        facts = inspect_quietly(content, len(labels))
     except ModelIncompatibleError as error:
         raise ModelIncompatibleError(f"{request.tflite} cannot be imported: {error}") from None
     if facts.height < 2 or facts.width < 2:
         raise UserError(f"{request.tflite} has no fixed input size; convert it again with a fixed height and width")
     labels = check_labels(labels, facts.outputs, request, say)
+    if facts.embedding is not None:
+        say(f"the other output, {facts.embedding.name} of {facts.embedding.features} values, is not used")
     manifest = describe(
         content,
         facts,

@@ -7,8 +7,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from classifier.bundle import GOLDEN_NAME, MANIFEST_NAME, MODEL_NAME, REPORT_NAME, FileEntry, Manifest, version_id
+from classifier.bundle import MANIFEST_NAME, MODEL_NAME, REPORT_NAME, FileEntry, Manifest, version_id
 from classifier.errors import UserError
+from classifier.golden import GOLDEN_NAME
 from model_build.bundles.bundling import ORIGIN_NAME, Origin, tensor_digests, write_bundle
 from model_build.evaluation.evaluating import Evaluation
 from model_build.evaluation.gate import Check, Evidence, GateLimits, TestedThreshold, Verdict, own_checks

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.bundle import MODEL_NAME, REPORT_NAME, FileEntry, Manifest
+from classifier.bundle import MODEL_NAME, NOVELTY_NAME, REPORT_NAME, FileEntry, Manifest, NoveltySpec
 from classifier.errors import UserError
 from classifier.model import Model
 from model_build.bundles.bundling import (
@@ -26,15 +26,16 @@ from model_build.bundles.bundling import (
 )
 from model_build.choices import QuantizationChoice, Runtime
 from model_build.conversion.convert import Conversion
-from model_build.data.dataset import TEST, VALIDATION, Photo
+from model_build.data.dataset import TEST, TRAIN, VALIDATION, Photo
 from model_build.data.tensors import Progress, TensorSet
 from model_build.evaluation.gate import Check, Evidence, GateLimits, TestedThreshold, Verdict, own_checks
+from model_build.evaluation.novelty import DEFAULT_LIMIT, FEWEST_PHOTOS, MOST_PHOTOS, FittedNovelty
 from model_build.files import require_free, write_atomic
 from model_build.metrics.answers import AnswerMix, Quality, judge, served_answers
 from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold, guaranteed_threshold
 from model_build.report.evaluation_parts import EvaluationEvidence, mistake_pictures
 from model_build.report.model_report import render_report
-from model_build.tflite.running import Latency, describe, inspect_quietly, load_quietly, predict_all, stored_scaling
+from model_build.tflite.running import Latency, answer_all, describe, inspect_quietly, load_quietly, stored_scaling
 from model_build.tflite.runtimes import require_runnable
 from model_build.training.config import TrainingConfig
 from model_build.training.run import Run
@@ -54,6 +55,7 @@ def package(
     precision: float = DEFAULT_PRECISION,
     risk: float | None = None,
     review_threshold: float | None = None,
+    novelty_limit: float = DEFAULT_LIMIT,
     limits: GateLimits = GateLimits(),  # noqa: B008
     data: Path | None = None,
     progress: Progress = lambda *_: None,
@@ -68,6 +70,7 @@ def package(
         precision: wanted of the predictions that are not marked for review.
         risk: guaranteed instead, of those: at most this share is wrong, with 95 % confidence.
         review_threshold: set by hand; None chooses it for ``precision``, unless the run's configuration has set it.
+        novelty_limit: share of the validation photos that are not marked for review as novel.
         limits: of the gate, whose verdict goes into the report; publishing asks again.
         data: where the photos are now, if they have been moved.
 
@@ -81,7 +84,7 @@ def package(
     chosen = conversion.of(conversion.chosen if quantization is QuantizationChoice.AUTO else quantization.value)
     content = (run.folder / chosen.file).read_bytes()
     require_runnable(content, runtime, f"the {chosen.quantization} model")
-    facts = inspect_quietly(content)
+    facts = inspect_quietly(content, len(run.labels))
     plain = describe(
         content,
         facts,
@@ -110,7 +113,12 @@ def package(
         },
         libraries={**run.record.libraries, **library_versions()},
     )
-    golden, recorded = _golden(load_quietly(content, manifest), test)
+    novelty = _novelty(run, model, split.photos[TRAIN], validation, progress)
+    companions: dict[str, bytes] = {}
+    if novelty is not None:
+        companions[NOVELTY_NAME] = novelty.known.to_bytes()
+        manifest = replace(manifest, novelty=NoveltySpec(novelty_limit))
+    golden, recorded = _golden(load_quietly(content, manifest, companions.get(NOVELTY_NAME, b"")), test)
     digests = tensor_digests(manifest, golden)
     verdict = Verdict(
         (
@@ -129,13 +137,15 @@ def package(
         tolerance=conversion.tolerance,
         candidates=conversion.models,
         baseline=AnswerMix.of_probabilities(validation.unscaled, run.labels, chosen.temperature),
+        novelty=None if novelty is None else novelty.measured(novelty_limit, test.embeddings),
     )
     manifest = replace(manifest, metrics=evidence.to_metrics(), files={MODEL_NAME: FileEntry.of(content)})
     pictures = mistake_pictures(test.quality.worst, test.photos.photos)
     report = render_report(manifest, EvaluationEvidence(test.quality, pictures, run)).encode()
     origin = Origin.of(data or Path(run.record.data), test.photos.photos, test.photos.sha256).to_bytes()
     try:
-        written = write_bundle(out, manifest, content, {**golden, REPORT_NAME: report}, {ORIGIN_NAME: origin})
+        companions |= {**golden, REPORT_NAME: report}
+        written = write_bundle(out, manifest, content, companions, {ORIGIN_NAME: origin})
         write_atomic(run.folder / REPORT_NAME, report)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
@@ -148,19 +158,21 @@ class _Answers:
 
     Attributes:
         unscaled: (photos, labels), probabilities at temperature 1.
+        embeddings: (photos, features); of a model without (photos, 0).
         truth: (photos,), the index of each photo's label.
     """
 
     photos: TensorSet
     unscaled: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
     truth: NDArray[np.int64]
     quality: Quality
 
     @classmethod
     def of(cls, run: Run, model: Model, photos: tuple[Photo, ...], temperature: float, progress: Progress) -> Self:
         tensors = run.tensors(photos)
-        unscaled, truth = predict_all(model, tensors.images, progress), tensors.targets(run.labels)
-        return cls(tensors, unscaled, truth, judge(unscaled, truth, run.labels, temperature))
+        (unscaled, embeddings), truth = answer_all(model, tensors.images, progress), tensors.targets(run.labels)
+        return cls(tensors, unscaled, embeddings, truth, judge(unscaled, truth, run.labels, temperature))
 
 
 def _review(
@@ -190,6 +202,18 @@ def _review(
         test_accepted=round(float(accepted.mean()), 6),
         test_precision=round(float(right[accepted].mean()), 6) if accepted.any() else None,
     )
+
+
+def _novelty(
+    run: Run, model: Model, training: Sequence[Photo], validation: _Answers, progress: Progress
+) -> FittedNovelty | None:
+    """None for a model without embedding, or with too few validation photos."""
+    if model.manifest.embedding is None or len(validation.photos) < FEWEST_PHOTOS:
+        return None
+    # Evenly spread over the sorted names, so that every class takes part.
+    rows = np.unique(np.linspace(0, len(training) - 1, min(MOST_PHOTOS, len(training))).astype(int))
+    _, embeddings = answer_all(model, run.tensors(tuple(training[row] for row in rows)).images, progress)
+    return FittedNovelty.fit(embeddings, validation.embeddings)
 
 
 def _golden(model: Model, test: _Answers) -> tuple[dict[str, bytes], dict[str, str]]:

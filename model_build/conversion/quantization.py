@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from classifier.bundle import Quantization
 from classifier.errors import UserError
 from model_build.native import load_tensorflow, one_line, quiet_stderr
+from model_build.training.backbones import FEATURES_LAYER
 
 FLOAT32, FLOAT16, DYNAMIC, INT8 = "float32", "float16", "dynamic", "int8"
 QUANTIZATIONS = (FLOAT32, FLOAT16, DYNAMIC, INT8)
@@ -37,10 +38,13 @@ class Converter:
     def __init__(self, keras_file: Path, calibration: NDArray[np.uint8]) -> None:
         self._tf, keras = load_tensorflow()
         try:
-            self._model = keras.models.load_model(keras_file, compile=False)
+            network = keras.models.load_model(keras_file, compile=False)
         # Keras and h5py raise most of the built-in exceptions on a damaged archive.
         except Exception as error:  # noqa: BLE001
             raise UserError(f"{keras_file} cannot be loaded: {one_line(error)}") from None
+        # The converter keeps this order.
+        outputs = [network.output, network.get_layer(FEATURES_LAYER).output]
+        self._model = keras.Model(network.input, outputs)
         self._calibration = calibration
         self._stored, self._unscaled = _without_scaling(keras, self._model)
 
@@ -49,9 +53,11 @@ class Converter:
 
         ``float32``: as trained. ``float16``: weights of half the size, computed in float32. ``dynamic``: int8 weights,
         activations quantized as they come. ``int8``: weights and activations, with uint8 input, where the stored value
-        is the pixel itself, and float32 logits (dequantized inside, so that no reader needs their scale). Where a
+        is the pixel itself, and float32 outputs (dequantized inside, so that no reader needs their scale). Where a
         network begins with one scaling for all channels, it is converted without that layer: scale and zero point of
         the input say the same, and computing it in 8 bits loses something.
+
+        The outputs are the logits and the embedding, what the last layer sees.
 
         Shapes are fixed at batch 1: with an open batch size one float32 model took 8 times as long in tflite-runtime.
 

@@ -23,6 +23,7 @@ from typing import Any
 from classifier.bundle import Manifest
 from classifier.errors import ModelIntegrityError
 from model_build.conversion.convert import Converted
+from model_build.evaluation.novelty import NoveltyMetrics
 from model_build.files import known_fields
 from model_build.metrics.answers import AnswerMix, ClassMetrics, SplitMetrics
 from model_build.metrics.threshold import ReviewThreshold
@@ -211,6 +212,7 @@ class Evidence:
         tolerance: share of validation accuracy a format could lose against float32.
         candidates: every format that was measured.
         baseline: the answers to the validation photos, which later results are compared with.
+        novelty: None for a bundle without.
     """
 
     test: SplitMetrics | None = None
@@ -223,6 +225,7 @@ class Evidence:
     tolerance: float = 0.0
     candidates: tuple[Converted, ...] = ()
     baseline: AnswerMix | None = None
+    novelty: NoveltyMetrics | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Evidence:
@@ -246,6 +249,7 @@ class Evidence:
                 tolerance=float(metrics.get("tolerance", 0.0)),
                 candidates=tuple(map(Converted.from_document, metrics.get("candidates", []))),
                 baseline=AnswerMix.from_document(metrics["baseline"]) if metrics.get("baseline") else None,
+                novelty=NoveltyMetrics.from_document(metrics["novelty"]) if metrics.get("novelty") else None,
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ModelIntegrityError(

@@ -9,17 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from classifier.bundle import (
-    GOLDEN_NAME,
-    MANIFEST_NAME,
-    MODEL_NAME,
-    VERSION_PATTERN,
-    GoldenSet,
-    Manifest,
-    ModelUri,
-    verify,
-)
+from classifier.bundle import MANIFEST_NAME, MODEL_NAME, NOVELTY_NAME, VERSION_PATTERN, Manifest, ModelUri, verify
 from classifier.errors import BucketlensError, ModelIntegrityError, UserError
+from classifier.golden import GOLDEN_NAME, GoldenSet
 from classifier.loader import BundleLoader
 from classifier.model import Model
 from model_build.conversion.convert import Conversion
@@ -42,6 +34,7 @@ class OpenBundle:
     Attributes:
         content: of ``model.tflite``.
         files: content of the other files by name, the manifest's own bytes among them; only of a bundle folder.
+        novelty: of ``novelty.npy``; nothing for a bundle without.
         folder: of a bundle on this machine.
         run: where the model is a run's that is not packaged yet.
     """
@@ -49,6 +42,7 @@ class OpenBundle:
     manifest: Manifest
     content: bytes
     files: Mapping[str, bytes]
+    novelty: bytes = b""
     folder: Path | None = None
     run: Run | None = None
 
@@ -63,11 +57,12 @@ class OpenBundle:
     @cached_property
     def model(self) -> Model:
         """Loaded when first asked for. Raises ModelIncompatibleError."""
-        return load_quietly(self.content, self.manifest)
+        return load_quietly(self.content, self.manifest, self.novelty)
 
     def uncalibrated(self) -> Model:
         """The model at temperature 1."""
-        return load_quietly(self.content, replace(self.manifest, output=replace(self.manifest.output, temperature=1.0)))
+        manifest = replace(self.manifest, output=replace(self.manifest.output, temperature=1.0))
+        return load_quietly(self.content, manifest, self.novelty)
 
     def prove(self) -> Self:
         """Load it and repeat the golden test, with the function's own code.
@@ -96,13 +91,13 @@ def open_bundle(folder: Path) -> OpenBundle:
     manifest = Manifest.from_bytes(files[MANIFEST_NAME])
     for name, entry in manifest.files.items():
         files[name] = verify(str(folder / name), _read(folder / name), entry, _MEND)
-    return OpenBundle(manifest, files[MODEL_NAME], files, folder)
+    return OpenBundle(manifest, files[MODEL_NAME], files, files.get(NOVELTY_NAME, b""), folder)
 
 
 def open_published(where: ModelUri, client: S3Client) -> OpenBundle:
     """Open a pinned version, or the one the pointer names. Raises as the function's loader does."""
     bundle = BundleLoader(where, BotoS3(client)).load()
-    return OpenBundle(bundle.manifest, bundle.model, {})
+    return OpenBundle(bundle.manifest, bundle.model, {}, bundle.novelty)
 
 
 def open_model(
@@ -144,7 +139,7 @@ def _open_run(run: Run) -> OpenBundle:
     conversion = Conversion.read(run)
     chosen = conversion.of(conversion.chosen)
     content = (run.folder / chosen.file).read_bytes()
-    facts = inspect_quietly(content)
+    facts = inspect_quietly(content, len(run.labels))
     manifest = describe(
         content,
         facts,

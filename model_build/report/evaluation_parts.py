@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from classifier.bundle import GOLDEN_NAME, GoldenPhoto, GoldenSet, Manifest
+from classifier.bundle import Manifest
 from classifier.errors import ImageRejected
+from classifier.golden import GOLDEN_NAME, GoldenPhoto, GoldenSet
 from classifier.imaging import ResizePolicy, decode
 from model_build.conversion.tournament import LEAST_AGREEMENT, MOST_MOVED, SAME_LATENCY
 from model_build.data.dataset import Photo
 from model_build.evaluation.gate import Evidence
+from model_build.evaluation.novelty import NoveltyMetrics
 from model_build.html import quality_charts
+from model_build.html.charts import Mark, histogram
 from model_build.html.elements import Html, badge, element, figure, join, picture, table, text
 from model_build.metrics.answers import Mistake, Quality
 from model_build.metrics.scores import Scores
@@ -111,6 +114,31 @@ def tournament_parts(measured: Evidence) -> list[Html]:
         " choice."
     )
     return [element("h2", "Formats measured"), table(head, rows, words=(0, 8)), element("p", told, "small")]
+
+
+def novelty_parts(manifest: Manifest, measured: NoveltyMetrics | None) -> list[Html]:
+    """How unlike the known photos new ones may be; from the manifest alone."""
+    if manifest.novelty is None or measured is None:
+        return []
+    limit = manifest.novelty.limit
+    told = (
+        f"A photo that is unlike those the model was made from is marked for review, however sure the prediction is."
+        f" {limit:.0%} of {measured.validation} validation photos are within the limit; of the test photos, which"
+        f" took no part in setting it, {measured.test:.1%} are beyond."
+    )
+    caption = (
+        f"Validation photos by their distance to the nearest of {measured.known} photos, chosen from"
+        f" {measured.training} training photos to cover them best, by what the model's last layer sees."
+        " What is to the right of the line is marked."
+    )
+    columns = histogram(
+        measured.edges,
+        measured.counts,
+        "Distance of the validation photos to the nearest known photo",
+        edge_words=[f"{edge:.2f}" if number % 4 == 0 else "" for number, edge in enumerate(measured.edges)],
+        marks=[Mark(measured.limit_distance, f"limit {limit:g}")],
+    )
+    return [element("h2", "Novelty"), element("p", told), figure(columns, caption)]
 
 
 def _classes(scores: Scores) -> Html:

@@ -19,6 +19,7 @@ from model_build.report.evaluation_parts import (
     EvaluationEvidence,
     evaluation_parts,
     golden_parts,
+    novelty_parts,
     tournament_parts,
 )
 from model_build.report.training_parts import data_parts, training_parts
@@ -64,6 +65,7 @@ def render_report(
     parts += [element("h2", "Model card"), _card(manifest, measured)]
     if evidence is not None:
         parts += [element("h2", "Evaluation"), *evaluation_parts(manifest, evidence)]
+    parts += [*novelty_parts(manifest, measured.novelty)]
     parts += [*golden_parts(manifest, golden or {}), *tournament_parts(measured)]
     if evidence is not None and evidence.run is not None:
         parts += [*data_parts(evidence.run), *training_parts(evidence.run)]
@@ -163,8 +165,7 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
         (
             "Intended for",
             f"Photos like those it was {'tested on' if measured.test else 'made for'}, one subject each. It always"
-            " answers with one of its classes, also for a photo of something else; a low confidence is then the only"
-            " sign.",
+            f" answers with one of its classes, also for a photo of something else; {_sign_of_others(manifest)}.",
         ),
         ("Not for", "Decisions about people, or any decision in which a wrong answer cannot be corrected afterwards."),
     ]
@@ -182,6 +183,12 @@ def _card(manifest: Manifest, measured: Evidence) -> Html:
         told = ", ".join(f"{label} ({recall:.0%} of {support})" for recall, label, support in weakest)
         rows.append(("Weakest classes", f"By recall on the test photos: {told}."))
     return facts(rows)
+
+
+def _sign_of_others(manifest: Manifest) -> str:
+    if manifest.novelty is None:
+        return "a low confidence is then the only sign"
+    return "if that looks unlike the photos it was made from, it is marked for review"
 
 
 def _confidence(manifest: Manifest, test: SplitMetrics | None) -> str:
@@ -210,6 +217,7 @@ def _model_facts(manifest: Manifest) -> list[tuple[object, object]]:
         ("value scaling", scaled),
         ("output", f"{out.kind}, {out.dtype}, temperature {out.temperature:g}"),
         ("review threshold", f"{manifest.review_threshold:g}"),
+        ("novelty limit", "-" if manifest.novelty is None else f"{manifest.novelty.limit:g}"),
         ("verified with", proven),
     ]
 

@@ -55,6 +55,7 @@ def describe(
         scaling=scaling,
         output=OutputSpec(output_kind, facts.output_dtype, facts.output_quantization, temperature),
         review_threshold=review_threshold,
+        embedding=facts.embedding,
         minimum_interpreter=dict([proven_interpreter()]),
         draft_margin=draft_margin,
     )
@@ -80,25 +81,37 @@ def proven_interpreter() -> tuple[str, str]:
     return facts.library, facts.version
 
 
-def load_quietly(content: bytes, manifest: Manifest) -> Model:
+def load_quietly(content: bytes, manifest: Manifest, novelty: bytes = b"") -> Model:
     """:meth:`Model.load` without the interpreter's announcements. Raises as it does."""
     with quiet_stderr():
-        return Model.load(content, manifest)
+        return Model.load(content, manifest, novelty)
 
 
-def inspect_quietly(content: bytes) -> ModelFacts:
+def inspect_quietly(content: bytes, labels: int | None = None) -> ModelFacts:
     """:func:`classifier.model.inspect` without the interpreter's announcements. Raises as it does."""
     with quiet_stderr():
-        return inspect(content)
+        return inspect(content, labels)
 
 
 def predict_all(model: Model, images: NDArray[np.uint8], progress: Progress = lambda *_: None) -> NDArray[np.float32]:
     """Probabilities of (photos, height, width, 3) images on the serving path; float32, (photos, labels)."""
-    result = np.empty((len(images), len(model.manifest.labels)), dtype=np.float32)
+    return answer_all(model, images, progress)[0]
+
+
+def answer_all(
+    model: Model, images: NDArray[np.uint8], progress: Progress = lambda *_: None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """As :func:`predict_all`, and the embeddings: float32, (photos, features), of a model without (photos, 0)."""
+    spec = model.manifest.embedding
+    probabilities = np.empty((len(images), len(model.manifest.labels)), dtype=np.float32)
+    embeddings = np.empty((len(images), 0 if spec is None else spec.features), dtype=np.float32)
     for row, image in enumerate(images):
-        result[row] = model.predict(image)
+        answer = model.answer(image)
+        probabilities[row] = answer.probabilities
+        if answer.embedding is not None:
+            embeddings[row] = answer.embedding
         progress(row + 1, len(images))
-    return result
+    return probabilities, embeddings
 
 
 @dataclass(frozen=True)

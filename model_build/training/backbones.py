@@ -24,6 +24,9 @@ Build = Callable[[Any, Any, float, str | None], Any]
 ALPHAS = (1.0, 0.35, 0.5, 0.75, 1.3, 1.4)
 """Width multipliers of MobileNetV2 with ImageNet weights (https://keras.io/api/applications/mobilenet/)."""
 
+FEATURES_LAYER = "features"
+"""What the last layer sees."""
+
 _KERAS_SECONDS = 30.0  # without an answer from where Keras's weights lie; it would wait for ever
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -199,7 +202,7 @@ def build_backbone(backbone: Backbone, *, size: int, alpha: float = 1.0, imagene
             f"the ImageNet weights of {backbone.name} cannot be downloaded ({one_line(error)}); fetch them elsewhere"
             " and give --weights FILE, or train from scratch with --no-pretrained"
         ) from None
-    x = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    x = keras.layers.GlobalAveragePooling2D(name=FEATURES_LAYER)(x)
     return keras.Model(image, x, name=backbone.name)
 
 

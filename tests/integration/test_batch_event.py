@@ -20,7 +20,7 @@ from classifier.batch_event import DETAIL_TYPE, SOURCE, BatchEventPublisher, bat
 from classifier.events import ImageRef
 from classifier.model import Prediction
 from classifier.processor import Outcome, OutcomeStatus
-from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, ReviewReason
 from tests.conftest import BUCKET, ROOT, TABLE, Aws
 from tests.support.bundles import FIXTURES, bundle_files, manifest_for, publish
 from tests.support.clients import refusal
@@ -49,7 +49,8 @@ def outcome(key: str, status: OutcomeStatus = OutcomeStatus.CLASSIFIED) -> Outco
         return Outcome(image, status)
     what: dict[str, Any] = {"error": Rejection("image.corrupt", "broken")}
     if status is OutcomeStatus.CLASSIFIED:
-        what = {"top": (Prediction("hat", 0.98765), Prediction("shoe", 0.01)), "needs_review": True}
+        what = {"top": (Prediction("hat", 0.98765), Prediction("shoe", 0.01)), "review_reason": ReviewReason.NOVELTY}
+        what |= {"novelty": 0.99}
     return Outcome(image, status, Result(ImageFacts(BUCKET, key), MODEL, "2026-11-21T12:00:00.000Z", "r", **what))
 
 
@@ -90,6 +91,8 @@ def test_it_tells_what_was_recorded() -> None:
             "label": "hat",
             "confidence": 0.9877,
             "needs_review": True,
+            "review_reason": "novelty",
+            "novelty": 0.99,
         },
         {"image_uri": f"s3://{BUCKET}/incoming/1.jpg", "status": "rejected", "error_code": "image.corrupt"},
     ]

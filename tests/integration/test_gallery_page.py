@@ -117,6 +117,8 @@ def _use_many(page: Page, figures: Callable[[str], None]) -> None:
     facet(page, "status", "needs review").click()
     unsure_hats = expected(MANY, lambda one: one.get("label") == "hat" and one["needs_review"])
     assert summary(page) == f"{unsure_hats:,} of 20,000 results"
+    facet(page, "review", "confidence").click()
+    assert summary(page) == f"{unsure_hats:,} of 20,000 results"
     page.get_by_role("button", name="Clear all").click()
     assert summary(page) == "20,000 results"
 
@@ -128,7 +130,7 @@ def _use_many(page: Page, figures: Callable[[str], None]) -> None:
     returned = expected(MANY, lambda one: "/incoming/returns/" in one["image_uri"])
     assert summary(page) == f"{returned:,} of 20,000 results"
     page.locator("#prefix").fill("")
-    for sort in ("least", "most", "newest", "oldest", "key", "label", "look"):
+    for sort in ("least", "most", "novel", "newest", "oldest", "key", "label", "look"):
         page.locator("#sort").select_option(sort)
     taken = sorted(durations(page, "filter")[1:])
     figures(

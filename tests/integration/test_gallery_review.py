@@ -15,7 +15,7 @@ from bucketlens.gallery.thumbnails import Thumbnails
 from bucketlens.local.stack import LocalStack
 from bucketlens.reviews import Decision, Review, ReviewSession, ReviewTable
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, ReviewReason
 from tests.conftest import ROOT
 from tests.support.gallery import CHROMIUM, facet, summary
 from tests.support.images import png
@@ -37,7 +37,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
             etag = stack.aws.s3.put_object(Bucket=stack.bucket, Key=key, Body=png(seed=at))["ETag"].strip('"')
             best = 0.5 + at / 30
             top = tuple(Prediction(COLOURS[(at + by) % 3], share) for by, share in enumerate((best, 1 - best, 0.0)))
-            put(stack, key, etag, top=top, needs_review=at < 6)
+            put(stack, key, etag, top=top, review_reason=ReviewReason.CONFIDENCE if at < 6 else None)
         put(stack, "incoming/bad.png", "0" * 32, error=Rejection("image.corrupt", "PNG cannot be decoded"))
         mount_gallery(stack)
         yield stack

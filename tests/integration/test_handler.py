@@ -29,7 +29,7 @@ from tests.conftest import BUCKET, ROOT, TABLE, Aws
 from tests.support.bundles import FIXTURES, bundle_files, manifest_for, publish
 from tests.support.clients import Interposed
 from tests.support.images import png
-from tests.support.pools import start_pool
+from tests.support.pools import start_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ Handler = Callable[[Any, Context], dict[str, Any]]
 
 def served(aws: Aws, clock: Callable[[], float], s3: Any = None, uri: str = "") -> ServedModel:
     loader = BundleLoader(ModelUri.parse(uri or f"s3://{BUCKET}/models/"), s3 or aws.function_s3)
-    return ServedModel(loader, start_pool, golden_test=True, clock=clock)
+    return ServedModel(loader, start_bundle, golden_test=True, clock=clock)
 
 
 @pytest.fixture

@@ -121,7 +121,9 @@ def test_mistakes_are_one_line(
 def test_a_page_of_many_changes_shows_the_first_and_counts_all(aws: Aws, versions: tuple[str, str]) -> None:
     found = find_label_changes(f"{URI}{versions[0]}/", f"{URI}{versions[1]}/", PREFIX, connect=lambda: aws.s3)
     many = tuple(Change(f"incoming/{number}.png", None, "red", 0.9, f"l{number % 40}", 0.4) for number in range(1200))
-    page = render(replace(found, difference=replace(found.difference, photos=2000, changes=many)), {}, "today")
+    difference = replace(found.difference, photos=2000, changes=many)
+    marked = {change.photo: (False, True) for change in many}
+    page = render(replace(found, difference=difference, for_review=marked), {}, "today")
     assert page.count("no picture") == MOST_PICTURES
     assert "The first 500 of 1,200" in page
     assert "and 10 more pairs of labels" in page

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier.bundle import GOLDEN_NAME, GoldenSet, Quantization
+from classifier.bundle import NOVELTY_NAME, REPORT_NAME, NoveltySpec
 from classifier.errors import ModelIncompatibleError, UserError
+from classifier.golden import GOLDEN_NAME, GoldenSet
 from classifier.imaging import DRAFT_MARGIN
 from classifier.model import Model, inspect
 from model_build.bundles.packaging import package
@@ -86,7 +87,11 @@ def test_digits_reach_the_promised_accuracy_in_both_formats(run: Run) -> None:
 
 def test_the_models_take_plain_pixels_and_have_fixed_shapes(run: Run) -> None:
     int8 = inspect((run.folder / "model.int8.tflite").read_bytes())
-    assert (int8.input_dtype, int8.input_quantization) == ("uint8", Quantization(1.0, 0))
+    # The stored value is the pixel; what the network's first layer makes of it, scale and zero point say.
+    assert int8.input_dtype == "uint8"
+    assert int8.input_quantization is not None
+    assert int8.input_quantization.zero_point == 128
+    assert int8.input_quantization.scale == pytest.approx(1 / 127.5)
     assert int8.output_dtype == "float32"
     float32 = inspect((run.folder / "model.float32.tflite").read_bytes())
     assert (float32.height, float32.width, float32.input_dtype, float32.outputs) == (32, 32, "float32", 10)
@@ -106,6 +111,23 @@ def test_confidences_are_calibrated(run: Run, bundle: Path) -> None:
     assert manifest.metrics["test"]["ece"] <= 0.05
     assert manifest.metrics["review"]["reached"] is True
     assert manifest.review_threshold == manifest.metrics["review"]["value"]
+
+
+def test_it_marks_what_it_does_not_know_and_passes_what_it_does(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    manifest, model = opened.manifest, opened.model
+    assert manifest.novelty == NoveltySpec(0.95)
+    assert manifest.files[NOVELTY_NAME].size_bytes <= 300_000
+    assert 0.9 <= 1 - manifest.metrics["novelty"]["test"] <= 0.99
+    chance = np.random.default_rng(5)
+    noise = chance.integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
+    ramp = np.linspace(0, 255, 32).astype(np.uint8)[np.newaxis, :, np.newaxis]
+    ramps = [np.broadcast_to(ramp // part, (32, 32, 3)) for part in range(1, 11)]
+    novelties = np.array([model.answer(np.ascontiguousarray(image)).novelty for image in (*noise, *ramps)])
+    assert (novelties > 0.95).mean() >= 0.95
+    page = (bundle / REPORT_NAME).read_text()
+    assert "95% of 269 validation photos are within the limit" in page
+    assert "marked for review" in page
 
 
 def test_the_run_folder_tells_everything(run: Run, digits: Path) -> None:
@@ -129,11 +151,13 @@ def test_tensors_are_the_same_bytes_on_every_path(run: Run, bundle: Path) -> Non
     assert [tensor.tobytes() for tensor in calibration] == [image.tensor.tobytes() for image in served]
     golden = GoldenSet.from_bytes((bundle / GOLDEN_NAME).read_bytes())
     originals = {one.path.read_bytes(): one for one in run.split().photos["test"]}
-    model = Model.load(bundle / "model.tflite", manifest)
+    model = Model.load(bundle / "model.tflite", manifest, (bundle / NOVELTY_NAME).read_bytes())
     for one in golden.photos:
         original = originals[(bundle / one.file).read_bytes()]
         tensor = run.tensors((original,)).images[0]
-        assert model.predict(tensor) == pytest.approx(np.array(one.probabilities), abs=1e-5)
+        answer = model.answer(tensor)
+        assert answer.probabilities == pytest.approx(np.array(one.probabilities), abs=1e-5)
+        assert answer.novelty == one.novelty
 
 
 def _losses(run: Run) -> list[tuple[float, float]]:
@@ -214,7 +238,7 @@ def test_the_bundle_proves_itself_and_a_changed_one_does_not(bundle: Path, tmp_p
     assert manifest.dataset["images"] == 1797
     golden = GoldenSet.from_bytes((bundle / GOLDEN_NAME).read_bytes())
     assert len(golden.photos) == 8
-    model = Model.load(bundle / "model.tflite", manifest)
+    model = open_bundle(bundle).model
     shifted = GoldenSet(golden.tolerance, tuple(golden.photos[1:] + golden.photos[:1]))
     names = [one.file for one in golden.photos]
     with pytest.raises(ModelIncompatibleError, match=r"golden/0\d\.png differs"):

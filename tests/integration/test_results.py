@@ -23,7 +23,7 @@ from bucketlens.results import COLUMNS, Query, document, find, get, plain, write
 from bucketlens.stack import Stack
 from classifier.errors import UserError
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, ReviewReason
 from tests.conftest import ROOT
 
 MODEL = ModelIdentity("m", "20261120T101500Z-5d313724", "0" * 64)
@@ -35,7 +35,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     folder = tmp_path_factory.mktemp("log")
     with LocalStack(ROOT / "template.yaml", port=0, event_source=False, log_folder=folder) as running:
         for index, (label, confidence) in enumerate([("cat", 0.95), ("cat", 0.55), ("cat", 0.4), ("dog, hot", 0.3)]):
-            put(running, f"{index}.jpg", top=(Prediction(label, confidence),), needs_review=confidence < 0.5)
+            reason = ReviewReason.CONFIDENCE if confidence < 0.5 else None
+            put(running, f"{index}.jpg", top=(Prediction(label, confidence),), review_reason=reason)
         put(running, "bad.jpg", error=CORRUPT)
         gone = result(running, "gone.jpg", error=Rejection("image.not_found", "deleted"))
         tombstone = gone.to_tombstone(sequencer="0B", output_uri="s3://b/k.json")
@@ -193,7 +194,15 @@ FACTS = st.builds(
 TOP = st.lists(st.builds(Prediction, st.text(min_size=1), st.floats(0, 1)), min_size=1)
 
 
-@given(FACTS, st.builds(dict, top=TOP.map(tuple), needs_review=st.booleans()) | st.just({"error": CORRUPT}))
+PREDICTED: st.SearchStrategy[dict[str, Any]] = st.builds(
+    dict,
+    top=TOP.map(tuple),
+    novelty=st.none() | st.floats(0, 1),
+    review_reason=st.none() | st.sampled_from(ReviewReason),
+)
+
+
+@given(FACTS, PREDICTED | st.just({"error": CORRUPT}))
 def test_the_document_of_an_item_is_the_one_in_s3_but_for_the_times_it_took(
     facts: ImageFacts, outcome: dict[str, Any]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from classifier.bundle import ModelUri
+from classifier.bundle import NOVELTY_NAME, ModelUri, NoveltySpec
 from classifier.errors import (
     ModelIncompatibleError,
     ModelIntegrityError,
@@ -19,6 +19,7 @@ from tests.conftest import BUCKET, Aws
 from tests.integration.test_handler import served, start
 from tests.support.bundles import CREATED, bundle_files, publish
 from tests.support.clients import Interposed, refusal
+from tests.support.images import png
 
 pytestmark = pytest.mark.slow
 __all__ = ["start"]
@@ -34,6 +35,18 @@ def test_a_tampered_model_or_manifest_is_never_loaded(aws: Aws) -> None:
         with pytest.raises(ModelIntegrityError, match=r"what the manifest lists|manifest that was published"):
             loader.load()
         aws.put(key, good)
+
+
+def test_what_a_bundle_knows_is_loaded_with_it_and_verified(aws: Aws) -> None:
+    files = bundle_files("float32_embedding", novelty=NoveltySpec(0.95))
+    version = publish(aws.s3, BUCKET, files)
+    model = served(aws, time.monotonic)
+    assert model.classify(png("red"), 1, 60).novelty == pytest.approx(0.3)
+    assert model.classify(png("blue"), 1, 60).novelty == 1
+    key = f"models/{version}/{NOVELTY_NAME}"
+    aws.put(key, aws.read(key)[:-1] + b"\x7f")
+    with pytest.raises(ModelIntegrityError, match=f"{NOVELTY_NAME} is not what the manifest lists"):
+        served(aws, time.monotonic)
 
 
 def test_a_pinned_version_with_another_model_in_it_is_never_loaded(aws: Aws) -> None:

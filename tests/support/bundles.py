@@ -9,22 +9,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from classifier.bundle import (
-    GOLDEN_NAME,
     MANIFEST_NAME,
     MODEL_NAME,
+    NOVELTY_NAME,
     REPORT_NAME,
     FileEntry,
-    GoldenPhoto,
-    GoldenSet,
     InputSpec,
     Manifest,
+    NoveltySpec,
     OutputSpec,
     Pointer,
     version_id,
 )
+from classifier.golden import GOLDEN_NAME, GoldenPhoto, GoldenSet
 from classifier.imaging import ResizePolicy
 from classifier.model import Model, inspect
+from classifier.novelty import KnownPhotos
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 LABELS = ("red", "green", "blue")
@@ -39,8 +42,9 @@ def model_bytes(name: str) -> bytes:
 def manifest_for(name: str = "uint8_quantized", created: datetime = CREATED, **changes: Any) -> Manifest:
     """The manifest of a fixture model."""
     content = model_bytes(name)
-    facts = inspect(content)
-    kind = next((kind for kind in ("logits", "sigmoid", "multi_label") if kind in name), "softmax")
+    facts = inspect(content, len(LABELS))
+    kinds = {"logits": "logits", "embedding": "logits", "sigmoid": "sigmoid", "multi_label": "multi_label"}
+    kind = next((kind for part, kind in kinds.items() if part in name), "softmax")
     manifest = Manifest(
         name="colours",
         version=version_id(created, content),
@@ -57,23 +61,40 @@ def manifest_for(name: str = "uint8_quantized", created: datetime = CREATED, **c
             thresholds=(0.5,) * len(LABELS) if kind == "multi_label" else None,
         ),
         review_threshold=0.5,
+        embedding=facts.embedding,
     )
     return replace(manifest, **changes)
+
+
+def known_colours() -> KnownPhotos:
+    """Of the fixture models with an embedding: plain red and plain green, and photos nearly as plain."""
+    plain = np.tile(np.eye(3, dtype=np.float32), 4)[:2]
+    return KnownPhotos.of(plain, np.linspace(0.3, 0.9, 20, dtype=np.float32))
+
+
+def novel_manifest(name: str = "float32_embedding", **changes: Any) -> Manifest:
+    """The manifest of a bundle that gives novelty, with a limit of 0.95."""
+    files = {MODEL_NAME: FileEntry.of(model_bytes(name)), NOVELTY_NAME: FileEntry.of(known_colours().to_bytes())}
+    return manifest_for(name, **{"files": files, "novelty": NoveltySpec(0.95), **changes})
 
 
 def bundle_files(name: str = "uint8_quantized", created: datetime = CREATED, **changes: Any) -> dict[str, bytes]:
     """Every file of a bundle, by name."""
     manifest = manifest_for(name, created, **changes)
-    model = Model.load(model_bytes(name), manifest)
+    novelty = b"" if manifest.novelty is None else known_colours().to_bytes()
+    model = Model.load(model_bytes(name), manifest, novelty)
     files = {MODEL_NAME: model_bytes(name), REPORT_NAME: b"<!doctype html><title>colours</title>\n"}
     photos = []
     for photo in GOLDEN:
         data = (FIXTURES / "images" / photo).read_bytes()
         tensor = manifest.decode(data).tensor
         files[f"golden/{photo}"] = data
-        probabilities = tuple(round(float(p), 6) for p in model.predict(tensor))
-        photos.append(GoldenPhoto(f"golden/{photo}", probabilities))
-    files[GOLDEN_NAME] = GoldenSet(0.02, tuple(photos)).to_bytes()
+        answer = model.answer(tensor)
+        probabilities = tuple(round(float(p), 6) for p in answer.probabilities)
+        photos.append(GoldenPhoto(f"golden/{photo}", probabilities, answer.novelty))
+    files[GOLDEN_NAME] = GoldenSet(0.02, tuple(photos), novelty_tolerance=0.1).to_bytes()
+    if novelty:
+        files[NOVELTY_NAME] = novelty
     listed = replace(manifest, files={name: FileEntry.of(data) for name, data in sorted(files.items())})
     return {**files, MANIFEST_NAME: listed.to_bytes()}
 

@@ -56,8 +56,9 @@ class InProcess:
 
     def classify(self, data: bytes, k: int, time_left: float) -> Classified:
         image = self.manifest.decode(data, self._limits)
-        predicted = self._model.predict(image.tensor)
-        best = tuple(top_k(predicted, self.manifest.labels, k))
-        above = above_thresholds(predicted, self.manifest.output)
+        answer = self._model.answer(image.tensor)
+        best = tuple(top_k(answer.probabilities, self.manifest.labels, k))
+        above = above_thresholds(answer.probabilities, self.manifest.output)
         labels = None if above is None else tuple(self.manifest.labels[index] for index in above)
-        return Classified(image.format, image.width, image.height, best, {"decode": 1.0, "predict": 1.0}, labels)
+        timing = {"decode": 1.0, "predict": 1.0}
+        return Classified(image.format, image.width, image.height, best, timing, labels, answer.novelty)

@@ -104,7 +104,8 @@ def many(count: int) -> Iterator[dict[str, Any]]:
         label = chance.choice(LABELS)
         top = [{"label": label, "confidence": confidence}]
         top += [{"label": other, "confidence": 0.01} for other in LABELS if other != label][:4]
-        yield item(key, label, confidence, top=top, needs_review=confidence < 0.66, **about)
+        unsure = {"needs_review": True, "review_reason": "confidence"} if confidence < 0.66 else {}
+        yield item(key, label, confidence, top=top, **unsure, **about)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier import seed
-from classifier.model import Model
+from classifier.model import Answer, Model
 
 
 class MisbehavingModel(Model):
@@ -26,18 +26,18 @@ class MisbehavingModel(Model):
     behaviour = ""
     predictions = 0
 
-    def predict(self, tensor: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def answer(self, tensor: NDArray[np.uint8]) -> Answer:
         self.predictions += 1
         behaviour = self.behaviour.removeprefix("load-")
         if (self.predictions == 1) is not self.behaviour.startswith("load-"):
-            return super().predict(tensor)
+            return super().answer(tensor)
         if behaviour == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         while behaviour == "spin":
             pass
         if behaviour == "hang":
             signal.pause()
-        return np.full(len(self.manifest.labels), np.nan, np.float32)
+        return Answer(np.full(len(self.manifest.labels), np.nan, np.float32))
 
 
 def start_seed(behaviour: str) -> seed.Seed:

@@ -6,6 +6,7 @@ from typing import Any
 
 from classifier.bundle import Manifest
 from classifier.imaging import Limits
+from classifier.loader import Bundle
 from classifier.pool import WorkerPool
 from tests.support.bundles import manifest_for, model_bytes
 
@@ -23,3 +24,8 @@ def start_pool(manifest: Manifest | None = None, content: bytes | None = None, *
     return WorkerPool(
         manifest or manifest_for(), model_bytes("uint8_quantized") if content is None else content, **options
     )
+
+
+def start_bundle(bundle: Bundle) -> WorkerPool:
+    """As :func:`start_pool`, of a bundle that was loaded."""
+    return start_pool(bundle.manifest, bundle.model, novelty=bundle.novelty)

@@ -97,6 +97,7 @@ let wanted = nothing();
 const FACETS = [
   { name: "status", title: "Status", of: statusOf, order: byCount },
   { name: "reason", title: "Rejected because", of: (row) => value("error_code", row), order: byCount },
+  { name: "review", title: "Review because of", of: (row) => value("review_reason", row), order: byCount },
   { name: "label", title: "Label", of: (row) => table.labels[row], order: byCount },
   { name: "decision", title: "Decision", of: decisionOf, order: byCount },
   { name: "model", title: "Model version", of: (row) => value("model_version", row), order: newestFirst },
@@ -174,14 +175,15 @@ const SORTS = {
   look: ["Look at these first", lookFirst],
   least: ["Least confident", (a, b) => bare(a) - bare(b) || table.confidence[a] - table.confidence[b]],
   most: ["Most confident", (a, b) => bare(a) - bare(b) || table.confidence[b] - table.confidence[a]],
+  novel: ["Most novel", (a, b) => (value("novelty", b) ?? -1) - (value("novelty", a) ?? -1) || table.confidence[a] - table.confidence[b]],
   newest: ["Newest", (a, b) => text(value("classified_at", b), value("classified_at", a))],
   oldest: ["Oldest", (a, b) => text(value("classified_at", a), value("classified_at", b))],
   key: ["Key", (a, b) => text(table.uris[a], table.uris[b])],
   label: ["Label", (a, b) => bare(a) - bare(b) || text(table.labels[a], table.labels[b]) || table.confidence[a] - table.confidence[b]],
 };
 const LOOK_RULE =
-  "Look at these first: what needs review, the closest calls between two labels first; then the rejected, newest " +
-  "first; then the rest, the closest calls first; last what is decided.";
+  "Look at these first: what needs review, the closest calls between two labels and the most novel in turn; then the " +
+  "rejected, newest first; then the rest, the closest calls first; last what is decided.";
 const text = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 const bare = (row) => (table.confidence[row] < 0 ? 1 : 0); // what has no confidence comes last
 const orders = new Map();

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelIdentity, Rejection, Result
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, ReviewReason
 from tests.template.checks.bucket_and_table import BUCKET
 from tests.template.document import Template
 
@@ -22,6 +22,8 @@ DOCUMENTS = (
         "r",
         (Prediction("a", 0.5),),
         ("a",),
+        0.99,
+        ReviewReason.NOVELTY,
         timing_ms=_TIMING,
     ).to_document(),
     Result(ImageFacts("b", "k"), _MODEL, _WHEN, "r", error=Rejection("image.corrupt", "broken")).to_document(),

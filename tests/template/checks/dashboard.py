@@ -74,6 +74,7 @@ WIDGETS: dict[str, tuple[list[Metric], str | None]] = {
         ],
         None,
     ),
+    "Share of novel images (%)": (_ours("NovelImages", "ImagesClassified"), "100 * novel / classified"),
     "Drift (PSI, from `bucketlens results drift --put-metric`)": (
         _ours("LabelDrift", "ConfidenceDrift", stat="Maximum"),
         None,

@@ -105,6 +105,28 @@ def test_of_equal_calls_more_than_the_first_folder_is_looked_at() -> None:
     assert {one["image_uri"].split("/")[-2] for one in first} == set("abcd")
 
 
+def test_the_novel_and_the_unsure_come_in_turn() -> None:
+    def call(key: str, reason: str, confidence: float, novelty: float) -> dict[str, Any]:
+        top = [{"label": "a", "confidence": confidence}, {"label": "b", "confidence": 0.3}]
+        return item(
+            key, "a", confidence, top=top, needs_review=bool(reason), review_reason=reason or None, novelty=novelty
+        )
+
+    found = look_first(
+        [
+            call("close.jpg", "confidence", 0.31, 0.1),
+            call("less-close.jpg", "confidence", 0.35, 0.2),
+            call("far.jpg", "confidence", 0.4, 0.2),
+            call("novel.jpg", "novelty", 0.69, 0.96),
+            call("more-novel.jpg", "novelty", 0.7, 1.0),
+            call("known.jpg", "", 0.32, 0.95),
+        ],
+        Quotas(),
+    )
+    names = [one["image_uri"].rpartition("/")[2].removesuffix(".jpg") for one in found]
+    assert names == ["close", "more-novel", "less-close", "novel", "far", "known"]
+
+
 @given(st.permutations(RESULTS[:40]), st.integers(1, 5) | st.none(), st.integers(1, 9) | st.none())
 def test_the_queue_keeps_its_quotas_and_does_not_depend_on_the_order_of_reading(
     items: list[dict[str, Any]], per_label: int | None, per_day: int | None

@@ -13,8 +13,6 @@ from PIL import Image
 
 from classifier.bundle import (
     FileEntry,
-    GoldenPhoto,
-    GoldenSet,
     Manifest,
     ModelUri,
     OutputSpec,
@@ -25,6 +23,7 @@ from classifier.bundle import (
     version_id,
 )
 from classifier.errors import BucketlensError, ConfigError, ModelIncompatibleError, ModelIntegrityError, TooManyPixels
+from classifier.golden import GoldenPhoto, GoldenSet
 from classifier.imaging import DRAFT_MARGINS, Limits, ResizePolicy, decode
 from tests.support.bundles import bundle_files, manifest_for
 from tests.support.images import encoded

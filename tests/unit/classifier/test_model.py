@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifier.bundle import GoldenPhoto, GoldenSet, InputSpec, OutputSpec, Quantization, Scaling
+from classifier.bundle import InputSpec, OutputSpec, Quantization, Scaling
 from classifier.errors import ModelIncompatibleError
+from classifier.golden import GoldenPhoto, GoldenSet
 from classifier.imaging import decode
 from classifier.model import Model, above_thresholds, input_table, inspect, interpreter_facts, probabilities, top_k
 from tests.support.bundles import FIXTURES, LABELS, bundle_files, manifest_for, model_bytes

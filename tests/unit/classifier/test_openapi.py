@@ -11,7 +11,7 @@ from classifier.api import STATUSES, Api
 from classifier.images import ImageReader
 from classifier.imaging import SUPPORTED_FORMATS, ResizePolicy
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelIdentity, Result
+from classifier.records import ImageFacts, ModelIdentity, Result, ReviewReason
 from classifier.settings import ApiSettings
 from tests.support.http_api import Context, answered, in_process, request
 from tests.support.images import png
@@ -46,7 +46,8 @@ def test_codes_statuses_formats_and_policies_are_those_of_the_code(document: Any
 
 
 def test_every_field_of_a_prediction_is_described(document: Any) -> None:
-    several = Result(ImageFacts(), ModelIdentity("m", "v", ""), "", "", (Prediction("a", 0.5),), ("a",))
+    made_by = ModelIdentity("m", "v", "")
+    several = Result(ImageFacts(), made_by, "", "", (Prediction("a", 0.5),), ("a",), 0.99, ReviewReason.NOVELTY)
     described = document["components"]["schemas"]["Result"]["properties"]["prediction"]["properties"]
     assert described.keys() == several.to_document()["prediction"].keys()
 

@@ -39,7 +39,7 @@ from classifier.seed import Seed
 from tests.conftest import ROOT
 from tests.support.bombs import BOMBS
 from tests.support.bombs import png as black_png
-from tests.support.bundles import manifest_for, model_bytes
+from tests.support.bundles import known_colours, manifest_for, model_bytes, novel_manifest
 from tests.support.images import COLOURS, encoded, picture, png
 from tests.support.misbehaving_model import start_seed
 from tests.support.pools import start_pool
@@ -83,7 +83,19 @@ def test_a_worker_says_what_the_same_code_says_in_process(name: str, colour: str
     assert (classified.format, classified.width, classified.height) == ("PNG", 64, 48)
     assert list(classified.top) == top_k(here, manifest.labels, 2)
     assert set(classified.timing_ms) == {"decode", "predict"}
-    assert np.array_equal(pool.probabilities(png(colour)), here)
+    assert np.array_equal(pool.answer(png(colour)).probabilities, here)
+    pool.close()
+
+
+@pytest.mark.parametrize("name", ["float32_embedding", "int8_embedding"])
+def test_a_worker_tells_novelty_as_the_same_code_does_in_process(name: str) -> None:
+    manifest, known = novel_manifest(name), known_colours().to_bytes()
+    here = Model.load(model_bytes(name), manifest, known)
+    pool = start_pool(manifest, model_bytes(name), novelty=known)
+    for colour in COLOURS:
+        tensor = decode(png(colour), height=32, width=32).tensor
+        assert pool.classify(png(colour), 2, 60).novelty == here.answer(tensor).novelty
+    assert pool.answer(png("blue")).novelty == 1
     pool.close()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from classifier.errors import CorruptImage
 from classifier.model import Prediction
-from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, timestamp
+from classifier.records import ImageFacts, ModelIdentity, Rejection, Result, ReviewReason, timestamp
 
 IMAGE = ImageFacts("photos", "incoming/a/cat.jpg", None, "abc", 104837, "JPEG", 1280, 720)
 MODEL = ModelIdentity("imagenet", "20261120T101500Z-5d313724", "5d" * 32)
@@ -114,13 +114,28 @@ def test_the_item_of_a_classified_image() -> None:
 
 
 def test_attention_is_sparse() -> None:
-    unsure = Result(IMAGE, MODEL, TIME, "r", top=TOP, needs_review=True)
+    unsure = Result(IMAGE, MODEL, TIME, "r", top=TOP, review_reason=ReviewReason.CONFIDENCE)
     assert unsure.to_item(sequencer=None, output_uri=None)["attention"] == {"S": "review"}
     rejected = REJECTED.to_item(sequencer=None, output_uri=None)
     assert rejected["attention"] == {"S": "rejected"}
     assert rejected["error_code"] == {"S": "image.corrupt"}
     assert "label" not in rejected
     assert "attention" not in CLASSIFIED.to_item(sequencer=None, output_uri=None)
+
+
+def test_novelty_and_the_reason_to_look_are_told_where_there_are_any() -> None:
+    novel = Result(IMAGE, MODEL, TIME, "r", top=TOP, novelty=0.98765, review_reason=ReviewReason.NOVELTY)
+    prediction = novel.to_document()["prediction"]
+    assert (prediction["needs_review"], prediction["review_reason"], prediction["novelty"]) == (True, "novelty", 0.9877)
+    item = novel.to_item(sequencer=None, output_uri=None)
+    assert (item["attention"], item["novelty"], item["review_reason"]) == (
+        {"S": "review"},
+        {"N": "0.9877"},
+        {"S": "novelty"},
+    )
+    plain = CLASSIFIED.to_document()["prediction"]
+    assert plain.keys() == {"label", "confidence", "needs_review", "top"}
+    assert not {"novelty", "review_reason"} & CLASSIFIED.to_item(sequencer=None, output_uri=None).keys()
 
 
 def test_an_unfinished_attempt_is_marked() -> None:

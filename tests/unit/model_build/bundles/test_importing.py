@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classifier.bundle import GOLDEN_NAME, GoldenSet, Quantization, Scaling
+from classifier.bundle import Quantization, Scaling
 from classifier.errors import BucketlensError, ModelIncompatibleError, UserError
+from classifier.golden import GOLDEN_NAME, GoldenSet
 from classifier.imaging import decode
 from classifier.model import ModelFacts, inspect
 from model_build.bundles.importing import (
@@ -84,6 +85,17 @@ def test_without_golden_photos_the_user_is_told(tmp_path: Path) -> None:
     assert any("--golden" in line for line in said)
     assert GoldenSet.from_bytes((tmp_path / "bundle" / GOLDEN_NAME).read_bytes()).photos == ()
     assert "Golden photos" not in (tmp_path / "bundle" / "report.html").read_text()
+
+
+def test_an_output_beside_the_labels_is_left_alone(tmp_path: Path) -> None:
+    said: list[str] = []
+    manifest = import_model(request_for("float32_embedding"), tmp_path / "bundle", say=said.append)
+    assert manifest.embedding is not None
+    assert (manifest.embedding.features, manifest.novelty, manifest.output.kind) == (12, None, "logits")
+    assert any(line.endswith("of 12 values, is not used") for line in said)
+    photo_of_red = open_bundle(tmp_path / "bundle").model.answer(np.full((32, 32, 3), (230, 20, 20), np.uint8))
+    assert photo_of_red.novelty is None
+    assert photo_of_red.probabilities.argmax() == 0
 
 
 def wrong_labels(folder: Path, count: int) -> Path:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bucketlens.cli.main import main
-from classifier.bundle import GOLDEN_NAME
 from classifier.errors import UserError
+from classifier.golden import GOLDEN_NAME
 from model_build.bundles.bundling import ORIGIN_NAME, find_test_photos
 from model_build.bundles.importing import ImportRequest, import_model
 from model_build.bundles.measuring import save_measurements

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from classifier.bundle import GOLDEN_NAME
+from classifier.golden import GOLDEN_NAME
 from classifier.imaging import DRAFT_MARGINS
 from model_build.bundles.packaging import package
 from model_build.data.dataset import TEST

@@ -15,6 +15,7 @@ from classifier.model import Model, input_table
 from model_build.conversion.quantization import FLOAT32, INT8, Converter
 from model_build.native import load_tensorflow
 from model_build.tflite.running import describe, inspect_quietly, load_quietly, predict_all, stored_scaling
+from model_build.training.backbones import FEATURES_LAYER
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,7 +36,7 @@ def converter(tmp_path: Path) -> Callable[..., Converter]:
         for layer in first:
             x = layer(x)
         x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
-        logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+        logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D(name=FEATURES_LAYER)(x))
         keras.Model(image, logits).save(tmp_path / "model.keras")
         return Converter(tmp_path / "model.keras", _IMAGES)
 
@@ -43,7 +44,7 @@ def converter(tmp_path: Path) -> Callable[..., Converter]:
 
 
 def _loaded(content: bytes) -> Model:
-    facts = inspect_quietly(content)
+    facts = inspect_quietly(content, 3)
     manifest = describe(
         content,
         facts,
