@@ -1,0 +1,67 @@
+"""``python -m benchmarks.measured``: write ``bucketlens/measured.json`` from ``benchmarks/results.json``.
+
+``bucketlens cost`` reads it, in a checkout and from the wheel. Run it after ``make bench``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bucketlens.measured import FILE
+
+RESULTS = Path(__file__).with_name("results.json")
+SUBJECT = "bucketlens"
+_SMALL, _LARGE = 1, 100
+
+
+def measured(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of the function among the benchmark's results.
+
+    Batches of 1 and of 100 images tell what an image takes from what an invocation takes once.
+    """
+    cases = {
+        (case["size"], case["mode"], case["images"]): case for case in results["cases"] if case["subject"] == SUBJECT
+    }
+    rows = []
+    for stage in results["stages"]:
+        if stage["subject"] != SUBJECT:
+            continue
+        size, mode = stage["size"], stage["mode"]
+        few, many = (cases[size, mode, images] for images in (_SMALL, _LARGE))
+        cpu, once = _split(median(few["cpu_ms"]), median(many["cpu_ms"]))
+        logged, logged_once = _split(few["log_bytes"], many["log_bytes"])
+        rows.append(
+            {
+                "size": size,
+                "mode": mode,
+                "cpu_ms": cpu,
+                "worker_ms": round(sum(stage["stages_ms"][name] for name in ("decode", "predict")), 2),
+                "invocation_cpu_ms": once,
+                "log_bytes": logged,
+                "invocation_log_bytes": logged_once,
+            }
+        )
+    (start,) = (one for one in results["cold_starts"] if one["subject"] == SUBJECT)
+    machine = results["machine"]
+    return {
+        "commit": results["commit"],
+        "measured_at": results["measured_at"],
+        "machine": f"{machine['processor']}, one core, Python {machine['Python']}",
+        "model": results["model"],
+        "start_cpu_ms": round(start["cpu_ms"]),
+        "usage": rows,
+    }
+
+
+def _split(alone: float, each: float) -> tuple[float, float]:
+    """What an image takes and what an invocation takes once, from the means an image of two batches."""
+    once = max(0.0, (alone - each) / (1 / _SMALL - 1 / _LARGE))
+    return round(each - once / _LARGE, 2), round(once, 2)
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(measured(json.loads(RESULTS.read_text(encoding="utf-8"))), indent=1) + "\n", "utf-8")
