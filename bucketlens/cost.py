@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from classifier.model import Prediction
 
 WRITE_UNIT_BYTES = 1024
+TYPICAL_KEY_BYTES = 60
 # The mean of ImageNet's.
 _LABEL_BYTES = 20
 _TOP_K = 5
@@ -47,7 +48,7 @@ class _Best(NamedTuple):
     confidence: float
 
 
-def terms(forecast: Forecast, *, key_bytes: int, publish_events: bool = False) -> list[Term]:
+def terms(forecast: Forecast, *, key_bytes: int = TYPICAL_KEY_BYTES, publish_events: bool = False) -> list[Term]:
     """What a job costs. Not counted: storage, metrics, alarms and the dashboard, which cost by the month.
 
     Args:

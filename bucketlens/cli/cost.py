@@ -13,7 +13,7 @@ from rich.table import Table
 from bucketlens import prices
 from bucketlens.cli import display
 from bucketlens.cli.display import TableOrJson
-from bucketlens.cost import Term, terms, write_units
+from bucketlens.cost import TYPICAL_KEY_BYTES, Term, terms, write_units
 from bucketlens.escaping import json_text
 from bucketlens.measured import MeasuredUsage, Usage
 from bucketlens.throughput import MEGABYTES_PER_VCPU, NEW_TABLE_WRITES, Forecast, Job
@@ -42,7 +42,7 @@ def cost(
     cpu_ms: Annotated[
         float | None, typer.Option(min=0.1, help="Processor time an image, milliseconds (default: as measured).")
     ] = None,
-    key_bytes: Annotated[int, typer.Option(min=10, max=1024, help="Length of the images' keys.")] = 60,
+    key_bytes: Annotated[int, typer.Option(min=10, max=1024, help="Length of the images' keys.")] = TYPICAL_KEY_BYTES,
     attention: Annotated[
         float, typer.Option(min=0, max=1, help="Share of images that are rejected or to be reviewed.")
     ] = 0.1,
