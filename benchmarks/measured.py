@@ -1,6 +1,7 @@
 """``python -m benchmarks.measured``: write ``bucketlens/measured.json`` from ``benchmarks/results.json``.
 
-``bucketlens cost`` reads it, in a checkout and from the wheel. Run it after ``make bench``.
+``bucketlens cost`` reads it, in a checkout and from the wheel. Run it after ``make bench``. It shows how long
+invocations took beside what the model of :mod:`bucketlens.throughput` makes of their processor time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bucketlens.measured import FILE
+from rich.console import Console
+from rich.table import Table
+
+from bucketlens.measured import FILE, MeasuredUsage
+from bucketlens.throughput import MEGABYTES_PER_VCPU, invocation_seconds
 
 RESULTS = Path(__file__).with_name("results.json")
 SUBJECT = "bucketlens"
@@ -63,5 +68,28 @@ def _split(alone: float, each: float) -> tuple[float, float]:
     return round(each - once / _LARGE, 2), round(once, 2)
 
 
+def modelled(results: Mapping[str, Any]) -> list[tuple[str, str, int, float, float]]:
+    """Of each case: size, mode, images, and milliseconds of an invocation as measured and as modelled."""
+    usage = MeasuredUsage.from_document(measured(results))
+    found = []
+    for case in results["cases"]:
+        width, _, height = case["size"].partition("x")
+        if case["subject"] == SUBJECT and width.isdigit():
+            took = usage.of(int(width) * int(height), case["mode"])
+            seconds = invocation_seconds(took, case["images"], MEGABYTES_PER_VCPU, lines=case["mode"] == "jsonl")
+            found.append((case["size"], case["mode"], case["images"], case["invocation_ms"]["p50"], 1000 * seconds))
+    return found
+
+
+def main() -> None:
+    """Write the file and show the comparison."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    FILE.write_text(json.dumps(measured(results), indent=1) + "\n", encoding="utf-8")
+    table = Table("size", "mode", "images", "measured ms", "modelled ms", "ratio")
+    for size, mode, images, took, model in modelled(results):
+        table.add_row(size, mode, str(images), f"{took:,.0f}", f"{model:,.0f}", f"{model / took:.2f}")
+    Console().print(table)
+
+
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(measured(json.loads(RESULTS.read_text(encoding="utf-8"))), indent=1) + "\n", "utf-8")
+    main()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.measured import measured
+from benchmarks.measured import measured, modelled
 from bucketlens.measured import MeasuredUsage
 
 
@@ -18,6 +18,7 @@ def case(subject: str, images: int, cpu_ms: list[float], log_bytes: int) -> dict
         "images": images,
         "cpu_ms": cpu_ms,
         "log_bytes": log_bytes,
+        "invocation_ms": {"p50": 70.0},
     }
 
 
@@ -73,3 +74,14 @@ def test_noise_never_makes_an_invocation_cost_less_than_nothing() -> None:
     results = {**RESULTS, "cases": [{**one, "cpu_ms": [10.0], "log_bytes": 50} for one in RESULTS["cases"]]}
     (row,) = measured(results)["usage"]
     assert (row["cpu_ms"], row["invocation_cpu_ms"]) == (10, 0)
+
+
+def test_the_model_stands_beside_what_was_measured() -> None:
+    larger = {name: [{**one, "size": "1920x1440"} for one in RESULTS[name]] for name in ("cases", "stages")}
+    found = modelled({**RESULTS, **{name: RESULTS[name] + rows for name, rows in larger.items()}})
+    assert len(found) == 6
+    assert [row[:4] for row in found[:3]] == [("640x480", "image", images, 70.0) for images in (1, 20, 100)]
+    alone, _, many = (row[4] for row in found[:3])
+    # 14 ms of processor time, and 53 ms for a GET, a PUT and a PutItem.
+    assert alone == pytest.approx(67, abs=1)
+    assert many == pytest.approx(53 + 4 + 100 * 11, rel=0.05)
