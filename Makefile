@@ -147,6 +147,8 @@ soak-local: .venv/.ready
 
 bench: .venv-bench/.ready
 	$(BIN)/python -m benchmarks $(if $(BASELINE),--baseline $(BASELINE))
+	$(BIN)/python -m benchmarks.measured
+	$(MAKE) docs
 
 bench-quick: .venv/.ready
 	$(BIN)/python -m benchmarks $(if $(PROFILE),--profile $(PROFILE),--quick) $(if $(BASELINE),--baseline $(BASELINE))

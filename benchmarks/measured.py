@@ -7,6 +7,7 @@ invocations took beside what the model of :mod:`bucketlens.throughput` makes of 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -15,11 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.subjects import FUNCTION, MIX, SIZES
 from bucketlens.measured import FILE, MeasuredUsage
 from bucketlens.throughput import MEGABYTES_PER_VCPU, invocation_seconds
 
 RESULTS = Path(__file__).with_name("results.json")
-SUBJECT = "bucketlens"
 _SMALL, _LARGE = 1, 100
 
 
@@ -29,11 +30,11 @@ def measured(results: Mapping[str, Any]) -> dict[str, Any]:
     Batches of 1 and of 100 images tell what an image takes from what an invocation takes once.
     """
     cases = {
-        (case["size"], case["mode"], case["images"]): case for case in results["cases"] if case["subject"] == SUBJECT
+        (case["size"], case["mode"], case["images"]): case for case in results["cases"] if case["subject"] == FUNCTION
     }
     rows = []
     for stage in results["stages"]:
-        if stage["subject"] != SUBJECT:
+        if stage["subject"] != FUNCTION:
             continue
         size, mode = stage["size"], stage["mode"]
         few, many = (cases[size, mode, images] for images in (_SMALL, _LARGE))
@@ -50,7 +51,7 @@ def measured(results: Mapping[str, Any]) -> dict[str, Any]:
                 "invocation_log_bytes": logged_once,
             }
         )
-    (start,) = (one for one in results["cold_starts"] if one["subject"] == SUBJECT)
+    (start,) = (one for one in results["cold_starts"] if one["subject"] == FUNCTION)
     machine = results["machine"]
     return {
         "commit": results["commit"],
@@ -73,9 +74,9 @@ def modelled(results: Mapping[str, Any]) -> list[tuple[str, str, int, float, flo
     usage = MeasuredUsage.from_document(measured(results))
     found = []
     for case in results["cases"]:
-        width, _, height = case["size"].partition("x")
-        if case["subject"] == SUBJECT and width.isdigit():
-            took = usage.of(int(width) * int(height), case["mode"])
+        if case["subject"] == FUNCTION and case["size"] != MIX:
+            width, height = SIZES[case["size"]]
+            took = usage.of(width * height, case["mode"])
             seconds = invocation_seconds(took, case["images"], MEGABYTES_PER_VCPU, lines=case["mode"] == "jsonl")
             found.append((case["size"], case["mode"], case["images"], case["invocation_ms"]["p50"], 1000 * seconds))
     return found
@@ -84,6 +85,8 @@ def modelled(results: Mapping[str, Any]) -> list[tuple[str, str, int, float, flo
 def main() -> None:
     """Write the file and show the comparison."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if len({case["size"] for case in results["cases"] if case["size"] != MIX}) < 2:
+        sys.exit(f"error: {RESULTS} has photos of one size, and a line takes two: run `make bench`")
     FILE.write_text(json.dumps(measured(results), indent=1) + "\n", encoding="utf-8")
     table = Table("size", "mode", "images", "measured ms", "modelled ms", "ratio")
     for size, mode, images, took, model in modelled(results):
