@@ -16,7 +16,7 @@ from bucketlens.cli.display import TableOrJson
 from bucketlens.cost import TYPICAL_KEY_BYTES, Term, terms, write_units
 from bucketlens.escaping import json_text
 from bucketlens.measured import MeasuredUsage, Usage
-from bucketlens.throughput import MEGABYTES_PER_VCPU, NEW_TABLE_WRITES, Forecast, Job
+from bucketlens.throughput import MEGABYTES_PER_VCPU, Forecast, Job
 from classifier.errors import UserError
 
 _MILLION = 1_000_000
@@ -36,21 +36,25 @@ def cost(
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = _MILLION,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels of an image, a JPEG.")] = "1920x1440",
     mode: Annotated[Mode, typer.Option(help="OutputMode of the stack.")] = Mode.IMAGE,
-    memory: Annotated[int, typer.Option(metavar="MB", min=512, max=10240, help="MemorySize.")] = MEGABYTES_PER_VCPU,
-    batch: Annotated[int, typer.Option(min=1, max=1000, help="BatchSize; batches are taken to be full.")] = 20,
-    concurrency: Annotated[int, typer.Option(min=2, max=1000, help="MaximumConcurrency.")] = 50,
+    memory: Annotated[int, typer.Option(metavar="MB", min=512, max=10240, help="MemorySize.")] = Job.memory,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="BatchSize; batches are taken to be full.")] = Job.batch,
+    concurrency: Annotated[int, typer.Option(min=2, max=1000, help="MaximumConcurrency.")] = Job.concurrency,
     cpu_ms: Annotated[
         float | None, typer.Option(min=0.1, help="Processor time an image, milliseconds (default: as measured).")
     ] = None,
     key_bytes: Annotated[int, typer.Option(min=10, max=1024, help="Length of the images' keys.")] = TYPICAL_KEY_BYTES,
     attention: Annotated[
         float, typer.Option(min=0, max=1, help="Share of images that are rejected or to be reviewed.")
-    ] = 0.1,
-    largest_label: Annotated[float, typer.Option(min=0.001, max=1, help="Share of the most frequent label.")] = 0.2,
-    prefixes: Annotated[int, typer.Option(min=1, help="Prefixes over which the images are spread evenly.")] = 1,
+    ] = Job.attention,
+    largest_label: Annotated[
+        float, typer.Option(min=0.001, max=1, help="Share of the most frequent label.")
+    ] = Job.largest_label,
+    prefixes: Annotated[
+        int, typer.Option(min=1, help="Prefixes over which the images are spread evenly.")
+    ] = Job.prefixes,
     table_writes: Annotated[
         int, typer.Option(min=1, help="Write units a second of the table (default: of a new one).")
-    ] = NEW_TABLE_WRITES,
+    ] = Job.table_writes,
     publish_events: Annotated[bool, typer.Option("--publish-events", help="PublishEvents is on.")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Compare settings of MemorySize instead.")] = False,
     format_: Annotated[TableOrJson, typer.Option("--format", help="table or json")] = TableOrJson.TABLE,

@@ -16,6 +16,7 @@ from classifier.bundle import ModelUri
 from classifier.imaging import Limits
 from classifier.pipeline import IN_FLIGHT
 from classifier.settings import ServingSettings
+from tests.template.document import read_source
 from tests.unit.bucketlens import queueing
 
 USAGE = Usage(cpu_ms=10, worker_ms=7, invocation_cpu_ms=2, log_bytes=50, invocation_log_bytes=1000)
@@ -164,6 +165,14 @@ def test_the_function_is_as_the_model_takes_it() -> None:
             ModelUri.parse("s3://bucket/models/"), "incoming/", 5, None, Limits(), False, "INFO", None, memory * 2**20
         )
         assert function.workers == workers == max(1, memory // MEGABYTES_PER_VCPU)
+
+
+def test_a_job_runs_at_the_defaults_of_the_template() -> None:
+    parameters = read_source()["Parameters"]
+    names = {"memory": "MemorySize", "batch": "BatchSize", "concurrency": "MaximumConcurrency", "mode": "OutputMode"}
+    assert {field: getattr(Job(1), field) for field in names} == {
+        field: parameters[name]["Default"] for field, name in names.items()
+    }
 
 
 def test_what_is_shipped_has_both_modes_at_several_sizes() -> None:
