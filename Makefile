@@ -20,7 +20,7 @@
 # make bench-quick    the smallest photos only, under two minutes; PROFILE=image or jsonl shows where the CPU goes instead
 # make bench-growth   batches of 10 to 10,000 images, and memory over 10,000 invocations
 # make format      rewrite the sources in the house style
-# make docs        regenerate docs/commands.md from the command line
+# make docs        regenerate docs/commands.md from the command line, and the output of commands in docs/scaling.md
 # make lock        pin the requirements anew
 # make clean       remove what the other targets made
 
@@ -147,6 +147,8 @@ soak-local: .venv/.ready
 
 bench: .venv-bench/.ready
 	$(BIN)/python -m benchmarks $(if $(BASELINE),--baseline $(BASELINE))
+	$(BIN)/python -m benchmarks.measured
+	$(MAKE) docs
 
 bench-quick: .venv/.ready
 	$(BIN)/python -m benchmarks $(if $(PROFILE),--profile $(PROFILE),--quick) $(if $(BASELINE),--baseline $(BASELINE))
@@ -161,6 +163,7 @@ format: .venv/.ready
 docs: .venv/.ready
 	$(BIN)/python docs/commands.py >docs/.commands.new
 	mv docs/.commands.new docs/commands.md
+	$(BIN)/python docs/sessions.py docs/scaling.md
 
 compile = $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header
 lock: .venv/.ready

@@ -73,7 +73,13 @@ class Host:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             command,
-            env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(map(str, python_path)), **environment},
+            # Without PYTHONUNBUFFERED a log's end would be counted with a later event, or with none.
+            env={
+                "PATH": os.defpath,
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONPATH": os.pathsep.join(map(str, python_path)),
+                **environment,
+            },
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,

@@ -22,8 +22,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bucketlens import prices, queues
+from bucketlens.cost import terms
 from bucketlens.ledger import LONGEST_UNCUT, Comparison, Kind, Ledger, ListingPage
+from bucketlens.measured import MeasuredUsage
 from bucketlens.stack import Stack
+from bucketlens.throughput import Forecast, Job
 from classifier.errors import ImageNotFound, UserError
 from classifier.records import REMOVED
 
@@ -40,11 +43,7 @@ _RESUMABLE_SECONDS = 24 * 3600
 _USABLE_SECONDS = 3600
 _LINES_FOLDER = "dt="
 _ATTRIBUTES = ("image_uri", "etag", "classified_at", "output_uri", "model_version", "unfinished", "error_code")
-# A photo fetched, decoded, classified and recorded, of one vCPU: 11 ms at 640 x 480, some 45 ms at 12 megapixels.
-_VCPU_SECONDS_PER_IMAGE = 0.025
-_MEGABYTES_PER_VCPU = 1769
-# The item and the entries of both indexes; one read before, one to be sure of the item when a JSON is replaced.
-_TABLE_WRITES, _TABLE_READS = 3, 2
+_PIXELS = 2_000_000
 _SENT_PER_SECOND = 3000
 
 Progress = Callable[[Mapping[str, int]], None]
@@ -121,22 +120,21 @@ class Estimate:
 
     @classmethod
     def of(cls, images: int, parameters: Mapping[str, str]) -> Estimate:
-        memory = int(parameters.get("MemorySize", _MEGABYTES_PER_VCPU))
-        vcpus = memory / _MEGABYTES_PER_VCPU
-        functions = int(parameters.get("MaximumConcurrency", "50"))
-        batch = int(parameters.get("BatchSize", "20"))
-        seconds = _VCPU_SECONDS_PER_IMAGE / vcpus
-        each = (
-            seconds * memory / 1024 * prices.LAMBDA_GB_SECOND
-            + prices.LAMBDA_REQUEST / batch
-            # Sent, received and deleted by tens.
-            + 3 * prices.SQS_REQUEST / queues.BATCH
-            + 2 * prices.S3_READ
-            + (prices.S3_WRITE / batch if parameters.get("OutputMode") == "jsonl" else prices.S3_WRITE)
-            + _TABLE_WRITES * prices.DYNAMODB_WRITE
-            + _TABLE_READS * prices.DYNAMODB_READ
+        mode = parameters.get("OutputMode", "image")
+        job = Job(
+            images,
+            mode=mode,
+            memory=int(parameters.get("MemorySize", Job.memory)),
+            batch=int(parameters.get("BatchSize", Job.batch)),
+            concurrency=int(parameters.get("MaximumConcurrency", Job.concurrency)),
         )
-        return cls(images * each, max(images * seconds / functions, images / _SENT_PER_SECOND))
+        measured = MeasuredUsage.load()
+        forecast = Forecast(job, measured.of(_PIXELS, mode), measured.start_cpu_ms / 1000)
+        # Of an image with a result, the item is read before, and it and its JSON once more while that is replaced.
+        again = images * (prices.S3_READ + 2 * prices.DYNAMODB_READ)
+        return cls(
+            sum(one.dollars for one in terms(forecast)) + again, max(forecast.seconds, images / _SENT_PER_SECOND)
+        )
 
 
 @dataclass(frozen=True)

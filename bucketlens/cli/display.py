@@ -85,6 +85,13 @@ def print_table(table: Table) -> None:
     Console(markup=False, highlight=False, width=width).print(table)
 
 
+def duration(seconds: float) -> str:
+    """In the unit that a person would use."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def progress_bar(console: Console, *more: ProgressColumn, shown: bool = True) -> Progress:
     """A bar that says what is being done, gone at the end, and silent where nobody watches."""
     return Progress(

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from rich.console import Console
 
 from bucketlens.cli import (
+    cost,
     dlq,
     drift,
     evaluate,
@@ -70,6 +71,7 @@ app.add_typer(local.app, name="local")
 app.add_typer(results.app, name="results")
 predict.register(app)
 reconcile.register(app)
+cost.register(app)
 app.add_typer(dlq.app, name="dlq")
 
 

@@ -169,7 +169,7 @@ def _say_what_it_takes(console: Console, found: Audit, stack: Stack) -> None:
     estimate = Estimate.of(found.to_send, stack.parameters)
     console.print(
         f"to be sent: {found.to_send:,} images; on AWS about {estimate.dollars:,.2f} USD and"
-        f" {_duration(estimate.seconds)} (list prices, photos of two megapixels)",
+        f" {display.duration(estimate.seconds)} (list prices, photos of two megapixels)",
         markup=False,
     )
 
@@ -179,12 +179,6 @@ def _say_what_is_queued(console: Console, sqs: SQSClient, stack: Stack) -> None:
         console.print(f"the queue holds about {queued:,} messages, possibly for these images", markup=False)
     if dead := queues.waiting(sqs, stack.dead_letter_queue_url):
         console.print(f"the dead-letter queue holds about {dead:,}: bucketlens dlq list", markup=False)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def register(app: typer.Typer) -> None:

@@ -1,6 +1,7 @@
 """Every block of the pages that can run is run as it stands, in a clean checkout, one page after the other.
 
-A block marked `console` shows commands with their output, `sh` commands alone. What follows the language says why a
+A block marked `console` shows commands with their output (that of docs/scaling.md is compared by
+tests/unit/bucketlens/test_cost.py), `sh` commands alone. What follows the language says why a
 block is not run here: `gate` (the gate itself runs it), `aws` (an account), `docker`, `network` (it downloads weights
 or packages) and `example` (it has names to replace). `python` blocks are run by tests/unit/model_build/test_api.py, and
 `bash` blocks, which need other images, by test_readme.py.
@@ -35,6 +36,7 @@ RUN = (
     "docs/review.md",
     "docs/operate.md",
     "docs/runbook.md",
+    "docs/scaling.md",
     "docs/your-model.md",
 )
 NOT_RUN = {
@@ -50,6 +52,7 @@ NOT_RUN = {
     ("docs/operate.md", "aws"): 1,
     ("docs/review.md", "example"): 3,
     ("docs/training.md", "network"): 1,
+    ("docs/scaling.md", "aws"): 2,
     ("docs/tuning.md", "network"): 1,
     ("docs/tuning.md", "aws"): 1,
     ("docs/your-model.md", "example"): 2,
@@ -198,7 +201,7 @@ def test_every_block_says_what_it_is_and_those_not_run_are_known() -> None:
     runnable = [block for block in every if block.language in ("console", "sh")]
     assert Counter((block.page, block.reason) for block in runnable if block.reason) == NOT_RUN
     assert {block.page for block in runnable if not block.reason} == set(RUN)
-    assert {block.page for block in every if block.language == "console"} == {"README.md"}
+    assert {block.page for block in every if block.language == "console"} == {"README.md", "docs/scaling.md"}
 
 
 @pytest.mark.slow

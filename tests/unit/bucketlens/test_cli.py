@@ -45,6 +45,7 @@ CONTRACT = {
     "results review",
     "results export",
     "reconcile",
+    "cost",
     "dlq list",
     "dlq redrive",
     "dlq purge",
