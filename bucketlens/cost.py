@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from bucketlens import prices
 from bucketlens.throughput import Forecast
-from classifier.records import ImageFacts, ModelIdentity, Result
+from classifier.records import ImageFacts, ModelIdentity, Result, ReviewReason
 
 if TYPE_CHECKING:
     from classifier.model import Prediction
@@ -106,7 +106,8 @@ def typical_item(key_bytes: int, mode: str, label_bytes: int = _LABEL_BYTES) -> 
         classified_at="2026-11-20T12:00:00.123Z",
         request_id=request_id,
         top=cast("tuple[Prediction, ...]", (_Best("l" * label_bytes, 0.8203),) * _TOP_K),
-        needs_review=True,
+        review_reason=ReviewReason.CONFIDENCE,
+        novelty=0.9734,
     )
     return dict(result.to_item(sequencer="0055AED6DCD90281E5", output_uri=f"s3://{bucket}/predictions/{document}"))
 

@@ -122,7 +122,7 @@ class _Cut(Exception):
     """An answer is not whole."""
 
 
-class Answer:
+class HttpAnswer:
     """An answer's status and headers, names in lower case; its body is still to be read, or to be closed."""
 
     def __init__(self, connection: _Connection, connections: Connections, method: str) -> None:
@@ -188,7 +188,7 @@ class Connections:
         self._idle: list[_Connection] = []
         weakref.finalize(self, _close_all, self._idle)
 
-    def exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+    def exchange(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> HttpAnswer:
         """Send a request and read the head of its answer.
 
         Args:
@@ -208,7 +208,7 @@ class Connections:
         try:
             connection = self._take()
             connection.send(head, body)
-            return Answer(connection, self, method)
+            return HttpAnswer(connection, self, method)
         except (OSError, _Cut) as error:
             if connection is not None:
                 connection.close()

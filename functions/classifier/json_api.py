@@ -10,7 +10,7 @@ import zlib
 from typing import Any, Protocol
 
 from classifier.aws_calls import AwsError, NoAnswer
-from classifier.connections import Answer
+from classifier.connections import HttpAnswer
 from classifier.service import Service
 
 
@@ -96,7 +96,7 @@ class EventBridgeClient(JsonApi):
         return self.call("PutEvents", request)
 
 
-def _read(operation: str, answer: Answer) -> dict[str, Any]:
+def _read(operation: str, answer: HttpAnswer) -> dict[str, Any]:
     content = answer.read()
     if "x-amz-crc32" in answer.headers and int(answer.headers["x-amz-crc32"]) != zlib.crc32(content):
         raise NoAnswer(f"the answer to {operation} was damaged on its way")
@@ -115,7 +115,7 @@ def _read(operation: str, answer: Answer) -> dict[str, Any]:
     raise AwsError(told, code=code, status=answer.status, answer=document)
 
 
-def _code(answer: Answer, document: dict[str, Any]) -> str:
+def _code(answer: HttpAnswer, document: dict[str, Any]) -> str:
     """The error's name without its namespace (Smithy, "AWS JSON protocol", operation error serialization)."""
     named = str(document.get("__type") or document.get("code") or answer.headers.get("x-amzn-errortype") or "")
     return named.rpartition("#")[2].partition(":")[0] or str(answer.status)

@@ -8,7 +8,7 @@ from typing import NotRequired, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 from classifier.aws_calls import AwsError, NoAnswer
-from classifier.connections import Answer
+from classifier.connections import HttpAnswer
 from classifier.service import Service
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class S3Client:
         conditions = {"if-none-match": request["IfNoneMatch"]} if "IfNoneMatch" in request else {}
         query = f"versionId={quote(request['VersionId'], safe='')}" if "VersionId" in request else ""
 
-        def finish(answer: Answer) -> Object:
+        def finish(answer: HttpAnswer) -> Object:
             _check("GetObject", answer)
             try:
                 return {**_head(answer), "Body": answer}
@@ -112,7 +112,7 @@ class S3Client:
         return self._call("GET", request, conditions, finish, query=query)
 
     def head_object(self, **request: Unpack[HeadObject]) -> Head:
-        def finish(answer: Answer) -> Head:
+        def finish(answer: HttpAnswer) -> Head:
             _check("HeadObject", answer)
             answer.read()
             return _head(answer)
@@ -128,7 +128,7 @@ class S3Client:
         for name, value in request.get("Metadata", {}).items():
             headers[_METADATA + name] = value
 
-        def finish(answer: Answer) -> None:
+        def finish(answer: HttpAnswer) -> None:
             _check("PutObject", answer)
             answer.read()
 
@@ -137,7 +137,7 @@ class S3Client:
     def delete_object(self, **request: Unpack[DeleteObject]) -> None:
         conditions = {"if-match": request["IfMatch"]} if "IfMatch" in request else {}
 
-        def finish(answer: Answer) -> None:
+        def finish(answer: HttpAnswer) -> None:
             _check("DeleteObject", answer)
             answer.read()
 
@@ -148,7 +148,7 @@ class S3Client:
         method: str,
         request: HeadObject | GetObject | PutObject | DeleteObject,
         headers: dict[str, str],
-        finish: Callable[[Answer], T],
+        finish: Callable[[HttpAnswer], T],
         *,
         query: str = "",
         body: bytes = b"",
@@ -174,7 +174,7 @@ class S3Client:
         return self._call(method, request, headers, finish, query=query, body=body)
 
 
-def _head(answer: Answer) -> Head:
+def _head(answer: HttpAnswer) -> Head:
     try:
         head: Head = {
             "ETag": answer.headers["etag"],
@@ -192,7 +192,7 @@ def _head(answer: Answer) -> Head:
     return head
 
 
-def _check(operation: str, answer: Answer) -> None:
+def _check(operation: str, answer: HttpAnswer) -> None:
     """Raises AwsError unless the answer is what was asked for."""
     if answer.status < 300:
         return

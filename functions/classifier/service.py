@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from classifier.aws_calls import TRIES, AwsError, sent_until_answered
-from classifier.connections import Answer, Connections, Timeouts
+from classifier.connections import Connections, HttpAnswer, Timeouts
 from classifier.credentials import Provider
 from classifier.signing import signed
 
@@ -93,7 +93,7 @@ class Service:
         method: str,
         path: str,
         headers: dict[str, str],
-        finish: Callable[[Answer], T],
+        finish: Callable[[HttpAnswer], T],
         *,
         query: str = "",
         body: bytes = b"",
