@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.errors import UserError
+from classifier.imaging import DRAFT_MARGIN
 from model_build.data.dataset import Photo, scan
 from model_build.data.tensors import store_photos, targets_of
 from model_build.inspection.facts import FactsCache, PhotoFacts
@@ -149,6 +150,9 @@ def network_features(backbone: str | None, weights: Path | None, cache: Path, wa
     """
     names: tuple[str | None, ...] = (backbone,) if backbone or weights else NETWORKS
     configs = [configured(None, {"backbone": name}, weights) for name in names]
+    untrained = [config.backbone for config in configs if not (weights or find_backbone(config.backbone).pretrained)]
+    if untrained:
+        raise UserError(f"{untrained[0]} has no pretrained weights; give --weights FILE or name another network")
 
     def compute(photos: Sequence[Photo], digests: Sequence[str]) -> tuple[str, NDArray[np.float32]]:
         left_out = []
@@ -184,6 +188,7 @@ def _features(
                 Path(scratch) / "photos",
                 size=config.image_size,
                 policy=config.policy,
+                draft_margin=DRAFT_MARGIN,
                 progress=watcher.progress,
             )
             changed = set(digests).difference(stored.sha256)

@@ -21,8 +21,10 @@ from typer.testing import CliRunner
 
 from bucketlens.cli.main import app
 from classifier.errors import UserError
+from classifier.imaging import DRAFT_MARGIN, ResizePolicy
 from model_build import apply_decisions, undo_decisions
 from model_build.data.dataset import Photo, scan
+from model_build.data.tensors import decode_photos
 from model_build.inspection.doctor import LabelCheck, check_labels, network_features, with_centre
 from model_build.inspection.facts import FactsCache
 from model_build.inspection.label_check_html import render
@@ -156,13 +158,38 @@ def test_options_that_do_not_go_together(photos: Path, arguments: list[str]) -> 
     assert isinstance(result.exception, UserError)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_features_are_those_of_the_network_and_computed_once(tmp_path: Path) -> None:
+    photos = scan(write_photos(tmp_path / "photos", {"red": 2, "blue": 2})).photos
+    digests = [hashlib.sha256(one.path.read_bytes()).hexdigest() for one in photos]
+    network = build_backbone(find_backbone("small_cnn"), size=32)
+    weights = tmp_path / "small.weights.h5"
+    network.save_weights(weights)
+    for _ in range(2):
+        name, found = network_features("small_cnn", weights, tmp_path, SILENT)(photos, digests)
+        assert (name, found.shape) == ("small_cnn", (4, 2 * network.output.shape[1]))
+        assert len(list((tmp_path / "features").iterdir())) == 1
+    pixels = decode_photos(photos, height=32, width=32, policy=ResizePolicy.STRETCH, draft_margin=DRAFT_MARGIN)[
+        0
+    ].images
+    np.testing.assert_allclose(found[:, : found.shape[1] // 2], predict_logits(network, pixels), rtol=1e-4, atol=1e-5)
+    photos[0].path.write_bytes(photos[1].path.read_bytes())
+    next((tmp_path / "features").iterdir()).unlink()
+    with pytest.raises(UserError, match="has changed while it was read"):
+        network_features("small_cnn", weights, tmp_path, SILENT)(photos, digests)
+
+
 def test_an_unknown_network_and_weights_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown backbone 'lenet'"):
         network_features("lenet", None, tmp_path, SILENT)
+    with pytest.raises(UserError, match="small_cnn has no pretrained weights"):
+        network_features("small_cnn", None, tmp_path, SILENT)
     with pytest.raises(UserError, match=r"the weights .* do not exist"):
         network_features(None, tmp_path / "none.weights.h5", tmp_path, SILENT)
 
 
+@pytest.mark.slow
 def test_the_middle_of_the_photo_counts_twice() -> None:
     """A change at the border moves the features of the whole photo and not those of its middle."""
     network = build_backbone(find_backbone("small_cnn"), size=128)
