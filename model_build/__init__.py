@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Packaged,
         convert,
         diff,
+        doctor,
         evaluate,
         import_model,
         inspect,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from model_build.data.sample_data import write_sample_data
     from model_build.diagnostics.diagnosis import Trained
     from model_build.evaluation.gate import GateLimits
+    from model_build.inspection.relabelling import apply_decisions, undo_decisions
     from model_build.sagemaker.requests import JobPlan
     from model_build.sagemaker.submitting import Submitted, submit_training_job, submit_tuning_job
     from model_build.training.config import TrainingConfig
@@ -40,8 +42,10 @@ __all__ = [
     "TrainingConfig",
     "Tuned",
     "Watcher",
+    "apply_decisions",
     "convert",
     "diff",
+    "doctor",
     "evaluate",
     "import_model",
     "inspect",
@@ -54,6 +58,7 @@ __all__ = [
     "submit_tuning_job",
     "train",
     "tune",
+    "undo_decisions",
     "versions",
     "write_sample_data",
 ]
@@ -63,6 +68,8 @@ _DEFINED_IN = {
     "JobPlan": "model_build.sagemaker.requests",
     "Trained": "model_build.diagnostics.diagnosis",
     "Tuned": "model_build.tuning.tuner",
+    "apply_decisions": "model_build.inspection.relabelling",
+    "undo_decisions": "model_build.inspection.relabelling",
     "write_sample_data": "model_build.data.sample_data",
     "Submitted": "model_build.sagemaker.submitting",
     "TrainingConfig": "model_build.training.config",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from model_build.evaluation.comparison import Difference
     from model_build.evaluation.evaluating import Evaluation
     from model_build.evaluation.gate import Evidence, GateLimits
+    from model_build.inspection.doctor import LabelCheck
     from model_build.inspection.inspection import Inspection
     from model_build.training.config import Setting, TrainingConfig
     from model_build.tuning.study_summary import BestOf
@@ -66,9 +67,7 @@ def inspect(
     from model_build.inspection.inspection_html import render
     from model_build.inspection.sheets import make_sheets
 
-    if out and (out.is_dir() or not out.absolute().parent.is_dir()):
-        why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
-        raise UserError(f"the report {out} cannot be written: {why}")
+    _require_page(out)
     kept = cache or cache_folder()
     folder = _folder(data, watcher, client, kept)
     with FactsCache(kept / "inspection.sqlite3") as facts:
@@ -78,13 +77,53 @@ def inspect(
             watcher.step("drawing thumbnails")
             sheets = make_sheets(inspection, facts, watcher.progress)
             page = render(inspection, sheets, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-            try:
-                write_atomic(out, page.encode())
-            except OSError as error:
-                raise UserError(f"the report {out} cannot be written: {error.strerror}") from None
+            _write_page(out, page)
         if facts.trouble:
             watcher.say(facts.trouble)
     return inspection
+
+
+def doctor(
+    data: str | Path,
+    *,
+    out: Path | None = None,
+    limit: int = 200,
+    backbone: str | None = None,
+    weights: Path | None = None,
+    cache: Path | None = None,
+    watcher: Watcher = SILENT,
+    client: S3Client | None = None,
+) -> LabelCheck:
+    """Find photos whose label is probably wrong: those that look more like the photos of another class.
+
+    Args:
+        out: HTML page to write, on which a person decides about each.
+        limit: photos to list at most, the most doubtful ones.
+        backbone: pretrained network whose features are compared; by default the one that ``weights`` (a file) fits,
+            else EfficientNet-Lite0, or MobileNetV2 where the former's weights cannot be had.
+        cache: folder for features and thumbnails; the user's by default.
+
+    Example: ``doctor("photos", out=Path("doctor.html")).listed``
+    """
+    from model_build.inspection.doctor import check_labels, network_features
+    from model_build.inspection.facts import FactsCache
+    from model_build.inspection.label_check_html import render
+    from model_build.inspection.reading import quiet_decoders, thumbnails
+
+    _require_page(out)
+    kept = cache or cache_folder()
+    features = network_features(backbone, weights, kept, watcher)
+    folder = _folder(data, watcher, client, kept)
+    with FactsCache(kept / "inspection.sqlite3") as facts:
+        check = check_labels(str(data), folder, facts, features, limit=limit, watcher=watcher)
+        if out:
+            watcher.step("drawing thumbnails")
+            with quiet_decoders():
+                pictures = dict(thumbnails([one.facts for one in check.listed], facts, watcher.progress))
+            _write_page(out, render(check, pictures, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")))
+        if facts.trouble:
+            watcher.say(facts.trouble)
+    return check
 
 
 def train(
@@ -411,6 +450,19 @@ def tune(
     if best is not None:
         _note(best, data, folder, look_up(study, storage, studies), watcher)
     return Tuned(summary, place.folder / PAGE_NAME, best)
+
+
+def _require_page(out: Path | None) -> None:
+    if out and (out.is_dir() or not out.absolute().parent.is_dir()):
+        why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise UserError(f"the report {out} cannot be written: {why}")
+
+
+def _write_page(out: Path, page: str) -> None:
+    try:
+        write_atomic(out, page.encode())
+    except OSError as error:
+        raise UserError(f"the report {out} cannot be written: {error.strerror}") from None
 
 
 def _note(run: Path, data: str | Path, folder: Path, study: BestOf | None, watcher: Watcher) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from bucketlens.cli import (
     cost,
     dlq,
+    doctor,
     drift,
     evaluate,
     export,
@@ -58,6 +59,7 @@ def options(
 
 
 inspect.register(model.app)
+doctor.register(model.app)
 evaluate.register(model.app)
 publish.register(model.app)
 tune.register(model.app)

@@ -1,12 +1,14 @@
 """Pieces of a self-contained HTML page: its frame and style, tables, tiles, embedded pictures.
 
-A page names no other host and runs no script; its own Content-Security-Policy holds it to that, so that a file name
-which slipped through unescaped could do nothing either. Charts are in :mod:`model_build.html.charts`.
+A page names no other host and runs no script but the one it is given; its own Content-Security-Policy holds it to that,
+so that a file name which slipped through unescaped could do nothing either. Charts are in
+:mod:`model_build.html.charts`.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 from collections.abc import Iterable, Sequence
 
@@ -69,12 +71,17 @@ def text(value: object) -> Html:
     return value if isinstance(value, Html) else Html(html.escape(str(value)))
 
 
-def page(title: str, parts: Iterable[str], *, style: str = "") -> str:
-    """A whole document. ``parts`` are HTML; ``style`` is CSS that this page alone needs."""
+def page(title: str, parts: Iterable[str], *, style: str = "", script: str = "") -> str:
+    """A whole document. ``parts`` are HTML; ``style`` is CSS that this page alone needs; ``script``, which must hold no
+    data and no ``</script``, runs at its end."""
     body = "\n".join(parts)
+    policy = _POLICY
+    if script:
+        policy += f"; script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        body += f"\n<script>{script}</script>"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{text(title)}</title><style>{STYLE}{style}</style></head>\n<body>\n{body}\n</body></html>\n"
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,23 +184,33 @@ def _read(config: TrainingConfig, data: Path, scratch: Path, watcher: Watcher, c
 def _probe(config: TrainingConfig, weights: Path | None, sample: _Sample, cache: Path, watcher: Watcher) -> _Probed:
     size = _size(config)
     config = replace(config, image_size=size)
-    backbone = find_backbone(config.backbone)
-    network = build_backbone(backbone, size=size, alpha=config.alpha or 1.0, imagenet=config.pretrained and not weights)
-    if weights:
-        load_weights(network, weights, config.backbone)
+    network = load_network(config, weights)
     images = sample.images(size)
-    key = (
-        config.backbone,
-        f"{config.alpha:g}",
-        weights_origin(config, weights),
-        str(size),
-        config.resize,
-        str(DRAFT_MARGIN),
-    )
     features = cached_features(
-        cache / "features", (*key, *sample.digests), lambda: predict_logits(network, images, watcher.progress)
+        cache / "features",
+        (*features_key(config, weights), *sample.digests),
+        lambda: predict_logits(network, images, watcher.progress),
     )
     return _Probed(config, weights, classified_rightly(features, sample.targets, sample.labels))
+
+
+def load_network(config: TrainingConfig, weights: Path | None) -> Any:
+    """The network of ``config``, whose ``image_size`` is not 0, with the weights to start from. Raises UserError."""
+    network = build_backbone(
+        find_backbone(config.backbone),
+        size=config.image_size,
+        alpha=config.alpha or 1.0,
+        imagenet=config.pretrained and not weights,
+    )
+    if weights:
+        load_weights(network, weights, config.backbone)
+    return network
+
+
+def features_key(config: TrainingConfig, weights: Path | None) -> tuple[str, ...]:
+    """What the features of a photo depend on beside the photo: :func:`model_build.training.probing.cached_features`."""
+    size, margin = str(config.image_size), str(DRAFT_MARGIN)
+    return config.backbone, f"{config.alpha:g}", weights_origin(config, weights), size, config.resize, margin
 
 
 def _within(

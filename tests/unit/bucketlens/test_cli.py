@@ -26,6 +26,7 @@ from tests.unit.model_build.photos import write_photos
 CONTRACT = {
     "model sample-data",
     "model inspect",
+    "model doctor",
     "model train",
     "model convert",
     "model evaluate",
