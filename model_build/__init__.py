@@ -6,21 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model_build.api import (
+    from model_build.api import convert, diff, doctor, evaluate, inspect, train, tune
+    from model_build.bundle_api import (
         Packaged,
-        convert,
-        diff,
-        doctor,
-        evaluate,
         import_model,
-        inspect,
         package,
         promote,
         publish,
         rollback,
         save_evaluation,
-        train,
-        tune,
         versions,
     )
     from model_build.data.sample_data import write_sample_data
@@ -64,6 +58,14 @@ __all__ = [
 ]
 
 _DEFINED_IN = {
+    "Packaged": "model_build.bundle_api",
+    "import_model": "model_build.bundle_api",
+    "package": "model_build.bundle_api",
+    "promote": "model_build.bundle_api",
+    "publish": "model_build.bundle_api",
+    "rollback": "model_build.bundle_api",
+    "save_evaluation": "model_build.bundle_api",
+    "versions": "model_build.bundle_api",
     "GateLimits": "model_build.evaluation.gate",
     "JobPlan": "model_build.sagemaker.requests",
     "Trained": "model_build.diagnostics.diagnosis",

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from model_build.api import convert, package, train
+from model_build.api import convert, train
+from model_build.bundle_api import package
 from model_build.choices import AUTO
 from model_build.sagemaker.container import Container
 from model_build.training.config import TrainingConfig
