@@ -82,12 +82,10 @@ def doctor(
 
 
 def _write_decisions(check: LabelCheck, path: Path) -> None:
-    from model_build.inspection.relabelling import COLUMNS
-
-    rows = ((one.facts.name, one.facts.label, one.likely, "", "") for one in check.listed)
+    head, *rows = check.undecided()
     try:
         with path.open("x", encoding="utf-8", newline="") as file:
-            _write_rows(file, COLUMNS, rows)
+            _write_rows(file, head, rows)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -18,6 +18,7 @@ from model_build.data.tensors import store_photos, targets_of
 from model_build.inspection.facts import FactsCache, PhotoFacts
 from model_build.inspection.label_errors import HeldOutScores, margins
 from model_build.inspection.reading import read_photos
+from model_build.inspection.relabelling import COLUMNS
 from model_build.native import load_tensorflow
 from model_build.training.backbones import find_backbone
 from model_build.training.choosing import features_key, load_network
@@ -91,6 +92,10 @@ class LabelCheck:
             "noticed": self.noticed,
             "listed": [one.to_document() for one in self.listed],
         }
+
+    def undecided(self) -> list[tuple[str, ...]]:
+        """Head and rows of a file of decisions (:mod:`model_build.inspection.relabelling`) that are still to be made."""
+        return [COLUMNS, *((one.facts.name, one.facts.label, one.likely, "", "") for one in self.listed)]
 
 
 def check_labels(

@@ -29,6 +29,7 @@ LAYERS = (
     "bundles",
     "tuning",
     "sagemaker",
+    "bundle_api",
     "api",
     "entry_point",
 )
