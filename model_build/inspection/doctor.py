@@ -94,7 +94,7 @@ class LabelCheck:
         }
 
     def undecided(self) -> list[tuple[str, ...]]:
-        """Head and rows of a file of decisions (:mod:`model_build.inspection.relabelling`) that are still to be made."""
+        """Head and rows of a file of decisions (see :mod:`model_build.inspection.relabelling`), still to be made."""
         return [COLUMNS, *((one.facts.name, one.facts.label, one.likely, "", "") for one in self.listed)]
 
 

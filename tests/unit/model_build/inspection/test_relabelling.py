@@ -87,7 +87,7 @@ def test_two_photos_that_would_get_one_name_get_two(data: Path) -> None:
     assert [move.target for move in moves] == ["train/owl/N.JPG", "train/owl/n-1.jpg"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.lists(st.dictionaries(st.integers(0, 9), st.sampled_from(["cat", "dog", "owl", "remove"])), max_size=4))
 def test_undo_brings_back_everything_whatever_was_decided(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[dict[int, str]]
@@ -101,7 +101,8 @@ def test_undo_brings_back_everything_whatever_was_decided(
             for place, to in decided.items()
             if place < len(photos) and to != photos[place].label and to in (*labels, "remove")
         ]
-        rows = [row.replace("remove,remove", "remove,") for row in rows]
+        # Without any photo it would be no data set.
+        rows = [row.replace("remove,remove", "remove,") for row in rows][: len(photos) - 1]
         if apply_decisions(data, csv_file(data, "".join(rows))):
             assert sorted(contents(data).values()) == sorted(before[-1].values())
             before.append(contents(data))
