@@ -99,7 +99,7 @@ def object_operation(s3: Any, name: str, data: bytes, etag: str) -> Any:
     return answer["ETag"], answer["ContentLength"], answer["Metadata"], body
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(operations=st.lists(PUT | READ, min_size=1, max_size=8))
 def test_objects_and_their_conditions(
     running: Simulator, services: dict[str, tuple[Any, Any]], operations: list[tuple[str, bytes, str]]
@@ -126,7 +126,7 @@ def item_operation(dynamodb: Any, name: str, item: dict[str, Any], condition: st
         return refused(error)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(operations=st.lists(ITEM_OPERATION, min_size=1, max_size=8))
 def test_items_and_their_conditions(
     running: Simulator, services: dict[str, tuple[Any, Any]], operations: list[Any]

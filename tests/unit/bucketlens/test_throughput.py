@@ -79,7 +79,7 @@ def test_a_job_takes_as_long_as_in_the_simulation(job: Job) -> None:
     check_against_the_simulation(Forecast(job, USAGE, start_seconds=1.0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     job=st.builds(
         Job,

@@ -88,7 +88,7 @@ def test_a_large_jpeg_decodes_within_3_of_255_of_its_full_decode() -> None:
 @example(width=640, height=480, side=224, draft_margin=1)
 @example(width=640, height=480, side=224, draft_margin=2)
 @example(width=448, height=448, side=224, draft_margin=1)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_jpeg_is_decoded_at_the_smallest_scale_that_leaves_the_margin(
     width: int, height: int, side: int, draft_margin: int
 ) -> None:

@@ -65,7 +65,7 @@ def values_of(lines: list[dict[str, Any]], name: str) -> list[float]:
 @example(images=100, rejections=[])
 @example(images=101, rejections=[])
 @example(images=1_000, rejections=["image.corrupt"] * 101)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_value_is_written_once_and_within_the_limits(
     capsys: pytest.CaptureFixture[str], images: int, rejections: list[str]
 ) -> None:

@@ -71,7 +71,7 @@ def test_copies_do_not_vouch_for_each_other() -> None:
     assert set(np.argsort(margin)[:31]) == {0, *range(60, 90)}
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sets(st.integers(0, 59), min_size=1, max_size=4))
 def test_changed_labels_come_first_and_the_right_ones_are_the_likely_ones(seed: int, rows: set[int]) -> None:
     features, right = clusters(seed, spread=0.05)
@@ -84,7 +84,7 @@ def test_changed_labels_come_first_and_the_right_ones_are_the_likely_ones(seed: 
     assert (margin[changed] < 0).all()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_the_order_of_the_photos_does_not_matter(seed: int) -> None:
     features, targets = clusters(seed)

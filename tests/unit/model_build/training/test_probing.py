@@ -34,7 +34,7 @@ def test_each_photo_is_judged_by_a_layer_fitted_on_the_others() -> None:
     assert 0.5 < found.mean() < 1.0
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_labels_that_have_nothing_to_do_with_the_features_are_not_learnt(seed: int) -> None:
     """With more features than photos a layer fits anything it has seen."""
