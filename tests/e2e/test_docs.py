@@ -40,6 +40,7 @@ RUN = (
     "docs/your-model.md",
 )
 NOT_RUN = {
+    ("docs/benchmarks.md", "example"): 1,
     ("README.md", "gate"): 1,
     ("docs/container.md", "docker"): 2,
     ("docs/container.md", "aws"): 1,
@@ -56,7 +57,7 @@ NOT_RUN = {
     ("docs/tuning.md", "network"): 1,
     ("docs/tuning.md", "aws"): 1,
     ("docs/your-model.md", "example"): 2,
-    ("docs/your-photos.md", "network"): 1,
+    ("docs/your-photos.md", "network"): 2,
 }
 ELSEWHERE = {"python", "bash"}
 DATA = {"json", "mermaid", "sql", "toml"}

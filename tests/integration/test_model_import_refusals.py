@@ -15,7 +15,7 @@ from tests.unit.model_build.photos import FIXTURES
 pytestmark = pytest.mark.slow
 
 SHAPES: dict[str, tuple[int | None, ...]] = {
-    "two outputs": (1, 32, 32, 3),
+    "three outputs": (1, 32, 32, 3),
     "open size": (1, None, None, 3),
     "grey": (1, 32, 32, 1),
     "a grid of outputs": (1, 32, 32, 3),
@@ -28,8 +28,8 @@ def tflite(case: str) -> bytes:
     @tf.function(input_signature=[tf.TensorSpec(SHAPES[case], tf.float32)])  # type: ignore[untyped-decorator]
     def answer(image: Any) -> Any:
         mean = tf.reduce_mean(image, axis=[1, 2])
-        if case == "two outputs":
-            return mean, mean * 2
+        if case == "three outputs":
+            return mean, mean * 2, mean * 3
         return tf.nn.avg_pool2d(image, 8, 8, "VALID") if case == "a grid of outputs" else mean
 
     with quiet_stderr():
@@ -40,7 +40,7 @@ def tflite(case: str) -> bytes:
 @pytest.mark.parametrize(
     ("case", "told"),
     [
-        ("two outputs", "1 inputs and 2 outputs"),
+        ("three outputs", "1 inputs and 3 outputs"),
         ("open size", "has no fixed input size"),
         ("grey", "not (1, height, width, 3)"),
         ("a grid of outputs", "not (1, labels)"),

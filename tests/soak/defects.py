@@ -101,6 +101,7 @@ DEFECTS = (
                 "        self._run_alone(due, run, done, settle_done)\n",
                 "        begun = due + begun\n",
             ),
+            ("pipeline.py", "0.5 if begun else 0.0", "0.0"),
         ),
     ),
     Defect(
