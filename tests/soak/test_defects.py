@@ -14,7 +14,7 @@ from tests.soak.defects import DEFECTS, Defect
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
-SEEDS = 1000
+SEEDS = 1500
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
