@@ -96,10 +96,9 @@ FUNCTION_TESTS := tests/unit/classifier $(addprefix tests/integration/test_,stor
 check: lint
 	$(BIN)/pytest -q -m "not slow" -n auto --dist worksteal
 
-# Units side by side; what starts endpoints, browsers and emulators one after the other.
+# Files side by side: what one starts, endpoints on fixed ports among it, no other one needs.
 test: lint .venv-checkov/.ready .venv-sam/.ready .venv-tflite/.ready
-	$(BIN)/pytest tests/unit tests/template -n auto --dist loadfile
-	$(BIN)/pytest --ignore=tests/unit --ignore=tests/template
+	$(BIN)/pytest -n auto --dist loadfile
 	echo "the function's tests again: Python 3.11 with tflite-runtime"
 	PYTHONPATH=functions .venv-tflite/bin/python -m pytest -p no:cacheprovider $(FUNCTION_TESTS)
 
