@@ -32,7 +32,13 @@ from model_build.evaluation.gate import Check, Evidence, GateLimits, TestedThres
 from model_build.evaluation.novelty import DEFAULT_LIMIT, FEWEST_PHOTOS, MOST_PHOTOS, FittedNovelty
 from model_build.files import require_free, write_atomic
 from model_build.metrics.answers import AnswerMix, Quality, judge, served_answers
-from model_build.metrics.threshold import DEFAULT_PRECISION, choose_threshold, given_threshold, guaranteed_threshold
+from model_build.metrics.threshold import (
+    DEFAULT_PRECISION,
+    NEVER,
+    choose_threshold,
+    given_threshold,
+    guaranteed_threshold,
+)
 from model_build.report.evaluation_parts import EvaluationEvidence, mistake_pictures
 from model_build.report.model_report import render_report
 from model_build.tflite.running import Latency, answer_all, describe, inspect_quietly, load_quietly, stored_scaling
@@ -42,6 +48,7 @@ from model_build.training.run import Run
 from model_build.training.train import library_versions
 
 _GOLDEN_PHOTOS = 8
+_Served = tuple[NDArray[np.float64], NDArray[np.bool_]]
 _SURE = 0.9  # near 0 and 1 a probability hardly moves with the last bit of its logit, which interpreters may differ in
 
 
@@ -99,7 +106,9 @@ def package(
     split, model = run.split(data), load_quietly(content, plain)
     validation = _Answers.of(run, model, split.photos[VALIDATION], chosen.temperature, progress)
     test = _Answers.of(run, model, split.photos[TEST], chosen.temperature, progress)
-    review = _review(run, validation, test, precision, risk, review_threshold)
+    novelty = _novelty(run, model, split.photos[TRAIN], validation, progress)
+    served = [_served(answers, novelty, novelty_limit) for answers in (validation, test)]
+    review = _review(run, served[0], served[1], precision, risk, review_threshold)
     manifest = replace(
         plain,
         output=replace(plain.output, temperature=chosen.temperature),
@@ -113,7 +122,6 @@ def package(
         },
         libraries={**run.record.libraries, **library_versions()},
     )
-    novelty = _novelty(run, model, split.photos[TRAIN], validation, progress)
     companions: dict[str, bytes] = {}
     if novelty is not None:
         companions[NOVELTY_NAME] = novelty.known.to_bytes()
@@ -175,10 +183,18 @@ class _Answers:
         return cls(tensors, unscaled, embeddings, truth, judge(unscaled, truth, run.labels, temperature))
 
 
+def _served(answers: _Answers, novelty: FittedNovelty | None, limit: float) -> _Served:
+    """Confidence of each prediction, NEVER for novel photos, which need review whatever it is; whether it is right."""
+    confidence, right = served_answers(answers.unscaled, answers.truth, answers.quality.temperature)
+    if novelty is not None:
+        confidence[[novelty.known.novelty(one) > limit for one in answers.embeddings]] = NEVER
+    return confidence, right
+
+
 def _review(
     run: Run,
-    validation: _Answers,
-    test: _Answers,
+    validation: _Served,
+    test: _Served,
     precision: float,
     risk: float | None,
     review_threshold: float | None,
@@ -186,16 +202,15 @@ def _review(
     """The review threshold, chosen on the validation photos unless it is given, and what it does on the test photos."""
     configured = None if run.config.review_threshold == TrainingConfig.review_threshold else run.config.review_threshold
     by_hand = configured if review_threshold is None else review_threshold
-    answers = served_answers(validation.unscaled, validation.truth, validation.quality.temperature)
     if review_threshold is not None and risk is not None:
         raise UserError("a review threshold set by hand guarantees no risk: give one or the other")
     if by_hand is not None and risk is None:
-        chosen = given_threshold(by_hand, *answers, precision)
+        chosen = given_threshold(by_hand, *validation, precision)
     elif risk is not None:
-        chosen = guaranteed_threshold(*answers, risk)
+        chosen = guaranteed_threshold(*validation, risk)
     else:
-        chosen = choose_threshold(*answers, precision)
-    confidence, right = served_answers(test.unscaled, test.truth, test.quality.temperature)
+        chosen = choose_threshold(*validation, precision)
+    confidence, right = test
     accepted = confidence >= chosen.value
     return TestedThreshold(
         **asdict(chosen),

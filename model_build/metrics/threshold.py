@@ -24,6 +24,8 @@ UNLUCKY = 0.05
 DEFAULT_PRECISION = 0.95
 FEWEST_ACCEPTED = 10
 """A precision counted on fewer accepted photos than this is too uncertain to use, unless there are no more."""
+NEVER = -1.0
+"""In place of the confidence of a prediction that no threshold accepts."""
 _DECIMALS = 4
 _CURVE_POINTS = 50
 _TRIED_RANKS = 400
@@ -108,7 +110,7 @@ def choose_threshold(confidence: ArrayLike, right: ArrayLike, target: float = DE
     """The lowest threshold that reaches ``target``: the least work for the reviewers.
 
     Args:
-        confidence: (photos,), of the predicted label as it is served (after temperature scaling), in [0, 1].
+        confidence: (photos,), of the predicted label as it is served (after temperature scaling), in [0, 1], or NEVER.
         right: (photos,), whether that label is the true one.
         target: wanted share of right predictions among those with at least that confidence.
     """
@@ -185,7 +187,8 @@ class _Ranked:
     Attributes:
         confidence: (photos,), falling.
         wrong: (photos,), how many of the first 1, 2, ... are wrong.
-        last: (photos,), whether the next one is less confident: a threshold accepts all of equal confidence or none.
+        last: (photos,), whether the next one is less confident: a threshold accepts all of equal confidence or none,
+            and none at all of those that are never accepted.
     """
 
     confidence: NDArray[np.float64]
@@ -198,7 +201,7 @@ class _Ranked:
         order = np.argsort(-values, kind="stable")
         values, hits = values[order], hits[order]
         last = np.append(values[1:] < values[:-1], True) if len(values) else np.zeros(0, bool)
-        return cls(values, np.cumsum(~hits), last)
+        return cls(values, np.cumsum(~hits), last & (values > NEVER))
 
     @property
     def photos(self) -> int:
@@ -229,12 +232,13 @@ class _Ranked:
 
 def _most_accepted(ranked: _Ranked, risk: float) -> int:
     """The most photos that may be accepted, surest first; 0 where no number of them proves the risk."""
-    starts = max(1, int(math.log2(max(1.0, ranked.photos / fewest_accepted(risk)))) + 1)
+    acceptable = int((ranked.confidence > NEVER).sum())
+    starts = max(1, int(math.log2(max(1.0, acceptable / fewest_accepted(risk)))) + 1)
     fewest = fewest_accepted(risk, UNLUCKY / starts)
     most = 0
     for doubling in range(starts):
-        ranks = range(fewest << doubling, ranked.photos, max(1, ranked.photos // _TRIED_RANKS))
-        for rank in (*ranks, ranked.photos) if fewest << doubling <= ranked.photos else ():
+        ranks = range(fewest << doubling, acceptable, max(1, acceptable // _TRIED_RANKS))
+        for rank in (*ranks, acceptable) if fewest << doubling <= acceptable else ():
             tied = rank + int(ranked.last[rank - 1 :].argmax())
             if at_most(int(ranked.wrong[tied - 1]), tied, risk) > UNLUCKY / starts:
                 break

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from model_build.metrics.threshold import (
     FEWEST_ACCEPTED,
+    NEVER,
     at_most,
     choose_threshold,
     fewest_accepted,
@@ -158,3 +159,14 @@ def test_the_curve_of_risk_ends_with_all_photos(rows: list[tuple[float, bool]]) 
     if rows:
         assert curve[-1][0] == 1.0
         assert curve[-1][1] == pytest.approx((~right).mean(), abs=1e-4)
+
+
+def test_what_is_never_accepted_counts_as_photos_that_need_review() -> None:
+    confidence = np.concatenate([np.linspace(0.6, 0.99, 160), np.full(40, NEVER)])
+    right = np.concatenate([np.ones(160, bool), np.zeros(40, bool)])
+    for found in (choose_threshold(confidence, right, 0.7), guaranteed_threshold(confidence, right, 0.02)):
+        assert (found.reached, found.precision) == (True, 1.0)
+        assert found.accepted == pytest.approx(0.8)
+        assert found.value == pytest.approx(0.6, abs=1e-4)
+    assert not choose_threshold(np.full(30, NEVER), np.ones(30, bool)).reached
+    assert given_threshold(0.0, confidence, right, 0.9).accepted == pytest.approx(0.8)
