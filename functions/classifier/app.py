@@ -47,6 +47,7 @@ class Application:
         load: loads the model; called until it succeeds, when there is something to classify.
         queue: feeds the function; None where it is not known.
         publisher: sends an event for each batch; None sends none.
+        clients: are told how long an invocation lasts.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Application:
         pipeline: Pipeline,
         queue: Queue | None = None,
         publisher: BatchEventPublisher | None = None,
+        clients: AwsClients | None = None,
     ) -> None:
+        self._clients = clients
         self._settings = settings
         self.model = LiveModel(load, logger)
         self._pipeline = pipeline
@@ -79,7 +82,7 @@ class Application:
         queue = Queue(settings.queue_url, clients.sqs) if settings.queue_url else None
         publisher = BatchEventPublisher(_SERVICE, partial(events, clients)) if settings.publish_events else None
         pipeline = Pipeline(Store(s3, clients.dynamodb(), settings.table_name), settings)
-        return cls(settings, partial(load_model, settings, s3), pipeline, queue, publisher)
+        return cls(settings, partial(load_model, settings, s3), pipeline, queue, publisher, clients)
 
     def handle(self, event: Any, context: Context) -> dict[str, Any]:
         """Classify what the event names and answer in the form its source expects.
@@ -89,7 +92,13 @@ class Application:
             TransientError: images of an S3, EventBridge or direct event are left over, to be retried by who sent it.
             FatalError: nothing in this batch can be right.
         """
-        deadline = Deadline(lambda: context.get_remaining_time_in_millis() / 1000)
+
+        def time_left() -> float:
+            return context.get_remaining_time_in_millis() / 1000
+
+        if self._clients is not None:
+            self._clients.time_left = time_left
+        deadline = Deadline(time_left)
         batch = parse(event, self._settings.input_prefix, removals=self._settings.remove_deleted)
         messages = Messages(batch, self._queue)
         outcomes: list[Outcome] = []

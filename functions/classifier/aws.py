@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 from classifier.aws_calls import LONGEST_FIRST_PAUSE, THROTTLED, TRIES, AwsError
 from classifier.connections import Timeouts
@@ -20,7 +21,10 @@ EVENTS_SECONDS = _EVENTS_TRIES * (_EVENTS_TIMEOUTS.connect + _EVENTS_TIMEOUTS.re
 
 
 class AwsClients:
-    """Makes the clients of one process, which share its credentials.
+    """Makes the clients of one process, which share its credentials and its time.
+
+    Attributes:
+        time_left: seconds that calls may be tried again in.
 
     Args:
         environment: names the region and holds the credentials, or says where they are.
@@ -33,6 +37,7 @@ class AwsClients:
         self._place = Endpoints(region, endpoint_url)
         self._credentials = provider(environment)
         self._connections = connections
+        self.time_left: Callable[[], float] = lambda: math.inf
 
     def s3(self) -> S3Client:
         return S3Client(self._service("s3"))
@@ -51,7 +56,18 @@ class AwsClients:
         self, name: str, kept: int | None = None, timeouts: Timeouts = _TIMEOUTS, tries: int = TRIES
     ) -> Service:
         kept = self._connections if kept is None else kept
-        return Service(name, self._place, self._credentials, kept=kept, timeouts=timeouts, tries=tries)
+        return Service(
+            name,
+            self._place,
+            self._credentials,
+            kept=kept,
+            timeouts=timeouts,
+            tries=tries,
+            time_left=self._time_left_now,
+        )
+
+    def _time_left_now(self) -> float:
+        return self.time_left()
 
 
 def translated(error: AwsError, what: str) -> TransientError:

@@ -6,6 +6,7 @@ answer did not come, so it may meet its own effect (see :mod:`classifier.store`)
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -72,9 +73,18 @@ class NoAnswer(AwsError):
         return True
 
 
-def sent_until_answered(call: Callable[[], T], *, tries: int = TRIES, sleep: Callable[[float], None] = time.sleep) -> T:
+def sent_until_answered(
+    call: Callable[[], T],
+    *,
+    tries: int = TRIES,
+    sleep: Callable[[float], None] = time.sleep,
+    time_left: Callable[[], float] = lambda: math.inf,
+) -> T:
     """Make a call, again where that may help, with exponential pauses of full jitter between (AWS Architecture Blog,
     "Exponential Backoff And Jitter").
+
+    Args:
+        time_left: seconds; a pause that would take them all is not begun.
 
     Raises:
         AwsError: the last try's.
@@ -86,5 +96,8 @@ def sent_until_answered(call: Callable[[], T], *, tries: int = TRIES, sleep: Cal
             if number + 1 == tries or not error.may_pass:
                 raise
             base = LONGEST_FIRST_PAUSE if error.code in THROTTLED else _PAUSE_SECONDS
-        sleep(random.random() * base * 2**number)  # noqa: S311 - jitter
+            pause = random.random() * base * 2**number  # noqa: S311 - jitter
+            if pause >= time_left():
+                raise
+        sleep(pause)
     raise AssertionError("the last try returns or raises")

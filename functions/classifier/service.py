@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Service:
         name: that requests are signed for.
         kept: connections to keep open.
         tries: of a call.
+        time_left: seconds in which it may be tried again.
         clock: the system's, in seconds.
     """
 
@@ -74,6 +76,7 @@ class Service:
         kept: int,
         timeouts: Timeouts,
         tries: int = TRIES,
+        time_left: Callable[[], float] = lambda: math.inf,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -83,6 +86,7 @@ class Service:
         self._kept = kept
         self._timeouts = timeouts
         self._tries = tries
+        self._time_left = time_left
         self._sleep = sleep
         self._clock = clock
         self._connections: dict[str, Connections] = {}
@@ -132,4 +136,4 @@ class Service:
             )
             return finish(connections.exchange(method, target, complete, body))
 
-        return sent_until_answered(once, tries=self._tries, sleep=self._sleep)
+        return sent_until_answered(once, tries=self._tries, sleep=self._sleep, time_left=self._time_left)

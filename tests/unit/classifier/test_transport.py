@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
+from classifier.aws import AwsClients
 from classifier.aws_calls import TRIES, AwsError, NoAnswer, sent_until_answered
 from classifier.connections import Timeouts
 from classifier.credentials import Credentials
@@ -209,6 +210,36 @@ def test_pauses_grow_and_are_longer_after_throttling() -> None:
 
     assert longest(NoAnswer("away")) == pytest.approx([0.1, 0.2, 0.4], rel=0.1)
     assert longest(AwsError("slow", code="SlowDown", status=503)) == pytest.approx([1, 2, 4], rel=0.1)
+
+
+def test_no_pause_outlasts_the_invocation() -> None:
+    left = [3.0]
+    slept: list[float] = []
+
+    def fail() -> None:
+        raise AwsError("slow", code="SlowDown", status=503)
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        left[0] -= seconds
+
+    for _ in range(50):
+        with pytest.raises(AwsError):
+            sent_until_answered(fail, sleep=sleep, time_left=lambda: left[0])
+    assert 0 < left[0] < 1
+    assert sum(slept) < 3
+
+
+def test_clients_try_again_within_the_invocation_that_they_are_told_of() -> None:
+    environment = {"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
+    with scripted([SLOW_DOWN, SLOW_DOWN]) as server:
+        clients = AwsClients(environment, server.url)
+        s3_client = clients.s3()
+        clients.time_left = lambda: 0.0
+        for requests in (1, 2):
+            with pytest.raises(AwsError, match="503"):
+                s3_client.head_object(Bucket="photos", Key="a.jpg")
+            assert len(server.requests) == requests
 
 
 def test_a_bucket_of_another_region_is_found_there() -> None:
