@@ -42,9 +42,10 @@ class Converter:
         # Keras and h5py raise most of the built-in exceptions on a damaged archive.
         except Exception as error:  # noqa: BLE001
             raise UserError(f"{keras_file} cannot be loaded: {one_line(error)}") from None
-        # The converter keeps this order.
-        outputs = [network.output, network.get_layer(FEATURES_LAYER).output]
-        self._model = keras.Model(network.input, outputs)
+        self._model = network
+        if any(layer.name == FEATURES_LAYER for layer in network.layers):  # not in runs of before
+            # The converter keeps this order.
+            self._model = keras.Model(network.input, [network.output, network.get_layer(FEATURES_LAYER).output])
         self._calibration = calibration
         self._stored, self._unscaled = _without_scaling(keras, self._model)
 
@@ -57,7 +58,7 @@ class Converter:
         network begins with one scaling for all channels, it is converted without that layer: scale and zero point of
         the input say the same, and computing it in 8 bits loses something.
 
-        The outputs are the logits and the embedding, what the last layer sees.
+        The outputs are the logits and the embedding, what the last layer sees, where the network names that layer.
 
         Shapes are fixed at batch 1: with an open batch size one float32 model took 8 times as long in tflite-runtime.
 

@@ -15,7 +15,6 @@ from classifier.model import Model, input_table
 from model_build.conversion.quantization import FLOAT32, INT8, Converter
 from model_build.native import load_tensorflow
 from model_build.tflite.running import describe, inspect_quietly, load_quietly, predict_all, stored_scaling
-from model_build.training.backbones import FEATURES_LAYER
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,7 +35,7 @@ def converter(tmp_path: Path) -> Callable[..., Converter]:
         for layer in first:
             x = layer(x)
         x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
-        logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D(name=FEATURES_LAYER)(x))
+        logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
         keras.Model(image, logits).save(tmp_path / "model.keras")
         return Converter(tmp_path / "model.keras", _IMAGES)
 
@@ -73,6 +72,7 @@ def test_a_scaling_becomes_the_input_s_own(
     _, keras = load_tensorflow()
     made = converter(keras.layers.Rescaling(scale, offset=offset))
     exact, integer = _loaded(made.to_tflite(FLOAT32)), _loaded(made.to_tflite(INT8))
+    assert integer.manifest.embedding is None, "the network does not say which layer has its features"
     found = integer.manifest.input
     assert found.dtype == "uint8"
     assert found.quantization is not None
